@@ -1,0 +1,1 @@
+"""agentflow: guardrailed agent workflows around world models."""

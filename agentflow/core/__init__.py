@@ -1,0 +1,1 @@
+"""The words everything else is written in: amounts, subjects, verdicts, scores, errors, the registry."""

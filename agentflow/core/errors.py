@@ -1,0 +1,228 @@
+"""The one error tree of agentflow.
+
+::
+
+    AgentflowError
+    ├── UserError                    the caller or the file's author must change something
+    │   ├── WorkflowFileError        every mistake of a file, each with file:line:column
+    │   ├── UnknownNameError         a tool, guardrail, workflow … that does not exist
+    │   ├── InvalidInputError        a value that a workflow, tool or world does not accept
+    │   ├── GoalNotUnderstoodError   a goal sentence outside what the parser understands
+    │   ├── MissingSecretError       ``${{ secrets.X }}`` without a value
+    │   ├── MissingExtraError        a package of an extra is not installed
+    │   ├── WeightsError             weights that are missing, corrupt or not the card's
+    │   └── UnsupportedCallError     a world or model that does not do what was asked of it
+    └── RunError                     something ended while a run was at work
+        ├── BudgetExceededError      a cap would be passed
+        ├── GuardrailBlockedError    a guardrail said no (or could not say anything)
+        ├── StepFailedError          a tool or step raised
+        ├── StepTimeoutError         a step did not end in time
+        ├── ModelError               a language model's endpoint failed; carries what was spent
+        ├── StorageError             the disk or the database refused
+        └── RunCancelledError        a person or a signal ended the run
+
+Constructors take facts; the message is made here: what happened, the value, what is allowed, what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+class AgentflowError(Exception):
+    """Base of everything agentflow raises on purpose."""
+
+    exit_code = 1
+    retryable = False
+
+    @property
+    def kind(self) -> str:
+        """The error's stable name, as it stands in records and spans."""
+        return type(self).__name__.removesuffix("Error")
+
+
+class UserError(AgentflowError):
+    """The caller, or the author of a file, must change something."""
+
+    exit_code = 2
+
+
+class RunError(AgentflowError):
+    """Something ended while a run was at work."""
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One mistake in a file. ``line`` and ``column`` count from 1."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.message}"
+
+
+def nearest(name: str, allowed: Iterable[str]) -> str:
+    """Return `` Did you mean 'x'?`` for the closest allowed name, or an empty string."""
+    close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+class WorkflowFileError(UserError):
+    """A workflow file does not hold: every mistake at once, in the order of the file."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(sorted(problems))
+        count = len(self.problems)
+        listing = "\n".join(str(problem) for problem in self.problems)
+        super().__init__(f"{listing}\n{count} mistake{'s' if count != 1 else ''}")
+
+
+class UnknownNameError(UserError):
+    """A name that nothing answers to."""
+
+    def __init__(self, what: str, name: str, allowed: Iterable[str]) -> None:
+        self.what, self.name, self.allowed = what, name, tuple(sorted(allowed))
+        known = ", ".join(self.allowed) or "none"
+        super().__init__(f"unknown {what} '{name}'.{nearest(name, self.allowed)} Known: {known}.")
+
+
+class InvalidInputError(UserError):
+    """A value that is not accepted. ``where`` names it; ``allowed`` says what would be."""
+
+    def __init__(self, where: str, found: str, allowed: str) -> None:
+        self.where, self.found, self.allowed = where, found, allowed
+        super().__init__(f"{where}: found {found}; allowed: {allowed}.")
+
+
+class GoalNotUnderstoodError(UserError):
+    """A goal sentence that the embedded parser cannot turn into a goal without guessing."""
+
+    def __init__(self, sentence: str, reason: str, understood: str) -> None:
+        self.sentence, self.reason, self.understood = sentence, reason, understood
+        super().__init__(
+            f"the goal {sentence!r} was not understood: {reason} Understood are: {understood} "
+            "For free wording, configure a language model under `models:` "
+            "(provider: openai, base_url, model) and name it in the step's `agent: {model: …}`."
+        )
+
+
+class MissingSecretError(UserError):
+    """A secret that the file asks for and the environment does not hold."""
+
+    def __init__(self, name: str, where: str) -> None:
+        self.name, self.where = name, where
+        super().__init__(
+            f"{where}: the secret '{name}' is not set. Set the environment variable {name}; "
+            "an unset secret is never taken as empty."
+        )
+
+
+class MissingExtraError(UserError):
+    """A feature whose packages are not installed."""
+
+    def __init__(self, feature: str, extra: str, package: str) -> None:
+        self.feature, self.extra, self.package = feature, extra, package
+        super().__init__(
+            f"{feature} needs the package '{package}', which is not installed. "
+            f"Install it with: pip install 'agentflow-worlds[{extra}]'"
+        )
+
+
+class WeightsError(UserError):
+    """Weights that cannot be used: missing, corrupt, or not those that the card describes."""
+
+    def __init__(self, path: str, found: str, expected: str) -> None:
+        self.path, self.found, self.expected = path, found, expected
+        super().__init__(
+            f"weights {path}: {found}; expected {expected}. Reinstall the package, or train them "
+            "again with `agentflow world train`."
+        )
+
+
+class UnsupportedCallError(UserError):
+    """A world or model that does not do what was asked of it; its card says what it does."""
+
+    def __init__(self, name: str, call: str, supported: Iterable[str]) -> None:
+        self.name, self.call, self.supported = name, call, tuple(sorted(supported))
+        super().__init__(f"'{name}' does not support {call}. It supports: {', '.join(self.supported)}.")
+
+
+class BudgetExceededError(RunError):
+    """A cap would be passed. Nothing beyond it was spent."""
+
+    exit_code = 4
+
+    def __init__(self, scope: str, dimension: str, requested: int, left: int, cap: int) -> None:
+        self.scope, self.dimension = scope, dimension
+        self.requested, self.left, self.cap = requested, left, cap
+        super().__init__(
+            f"budget of {scope}: {dimension} would pass its cap: asked for {requested}, "
+            f"left {left} of {cap}. Raise `budget.{dimension}` in the workflow, or ask for less."
+        )
+
+
+class GuardrailBlockedError(RunError):
+    """A guardrail stopped the step: by its verdict, or because it failed and failing is closed."""
+
+    exit_code = 5
+
+    def __init__(self, guardrail: str, hook: str, reason: str) -> None:
+        self.guardrail, self.hook, self.reason = guardrail, hook, reason
+        super().__init__(f"guardrail '{guardrail}' at {hook} blocked: {reason}")
+
+
+class StepFailedError(RunError):
+    """A tool, agent or scorer raised something of its own."""
+
+    def __init__(self, step: str, cause: BaseException | str, *, retryable: bool = False) -> None:
+        self.step = step
+        self.retryable = retryable
+        text = cause if isinstance(cause, str) else f"{type(cause).__name__}: {cause}"
+        super().__init__(f"step '{step}' failed: {text}")
+
+
+class StepTimeoutError(RunError):
+    """A step did not end within its time."""
+
+    retryable = True
+
+    def __init__(self, step: str, seconds: float) -> None:
+        self.step, self.seconds = step, seconds
+        super().__init__(f"step '{step}' did not end within {seconds:g} s. Raise its `timeout`, or ask for less.")
+
+
+class ModelError(RunError):
+    """A language model's endpoint failed. ``spent_tokens`` were used before it did."""
+
+    def __init__(
+        self, model: str, problem: str, todo: str, *, retryable: bool = False, spent_tokens: int = 0
+    ) -> None:
+        self.model, self.problem, self.retryable = model, problem, retryable
+        self.spent_tokens = spent_tokens
+        super().__init__(f"language model '{model}': {problem}. {todo}")
+
+
+class StorageError(RunError):
+    """The disk or the database refused; what was finished before it is kept."""
+
+    def __init__(self, what: str, path: str, cause: BaseException | str) -> None:
+        self.what, self.path = what, path
+        super().__init__(
+            f"{what} could not be written to {path}: {cause}. Free some space or choose another folder; "
+            "what was finished before is kept."
+        )
+
+
+class RunCancelledError(RunError):
+    """A person or a signal ended the run."""
+
+    exit_code = 130
+
+    def __init__(self, run_id: str, by: str) -> None:
+        self.run_id, self.by = run_id, by
+        super().__init__(f"run {run_id} was cancelled by {by}; finished steps are kept (agentflow show {run_id}).")

@@ -1,0 +1,208 @@
+"""`@tool`, `@guardrail`, `@scorer`: a decorated function becomes a component with a frozen spec.
+
+A decorator changes nothing about the function; it attaches a spec. A `Registry` collects the specs
+of the box and of a project's folders under their names, and nothing is registered globally.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+from typing import Any, Generic, TypeVar, get_type_hints
+
+from agentflow.core.amounts import Amounts
+from agentflow.core.errors import UnknownNameError
+from agentflow.core.records import Hook
+
+F = TypeVar("F", bound=Callable[..., Any])
+S = TypeVar("S", "ToolSpec", "GuardrailSpec", "ScorerSpec")
+
+_SPEC = "__agentflow_spec__"
+
+
+@dataclass(frozen=True)
+class ToolSpec:
+    """A typed function that a step or an agent may call.
+
+    ``injected`` names the keyword-only parameters that the envelope fills (a world, the call itself);
+    ``estimate`` gets the other inputs and returns an upper bound of the cost.
+    """
+
+    name: str
+    call: Callable[..., Any]
+    estimate: Callable[..., Amounts]
+    side_effects: bool = False
+    resource: str = ""
+    hooks: tuple[str, str] = (Hook.TOOL_ARGS, Hook.TOOL_RESULT)
+    """The hooks before and after it: a world's tool declares ``action`` and ``predicted_state``."""
+    description: str = ""
+    inputs: Mapping[str, inspect.Parameter] = field(default_factory=dict)
+    injected: Mapping[str, Any] = field(default_factory=dict)
+    hints: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class GuardrailSpec:
+    """A check: ``(subject, **params) -> Verdict``, for the hooks it serves."""
+
+    name: str
+    call: Callable[..., Any]
+    hooks: tuple[str, ...]
+    description: str = ""
+    inputs: Mapping[str, inspect.Parameter] = field(default_factory=dict)
+    hints: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ScorerSpec:
+    """A measure: ``(subject, **params) -> Score``, with its direction and unit."""
+
+    name: str
+    call: Callable[..., Any]
+    lower_is_better: bool
+    unit: str = ""
+    description: str = ""
+    inputs: Mapping[str, inspect.Parameter] = field(default_factory=dict)
+    hints: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _summary(function: Callable[..., Any]) -> str:
+    return (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
+
+
+def _parameters(function: Callable[..., Any], *, skip: int) -> dict[str, inspect.Parameter]:
+    return dict(list(inspect.signature(function).parameters.items())[skip:])
+
+
+def tool(
+    *,
+    estimate: Callable[..., Amounts],
+    side_effects: bool = False,
+    resource: str = "",
+    hooks: tuple[str, str] = (Hook.TOOL_ARGS, Hook.TOOL_RESULT),
+) -> Callable[[F], F]:
+    """Make a function a tool.
+
+    Args:
+        estimate: called with the same inputs (without injected ones); returns an upper bound of the cost.
+            A call without an estimate could not be held to a budget, so there is no default.
+        side_effects: whether it changes anything outside the run.
+        resource: what it occupies, such as ``gpu:0``; calls on one resource run one at a time.
+        hooks: the guardrail hooks before and after the call.
+    """
+
+    def attach(function: F) -> F:
+        parameters = _parameters(function, skip=0)
+        keyword_only = {n: p for n, p in parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY}
+        hints = get_type_hints(function, include_extras=True)
+        spec = ToolSpec(
+            name=function.__name__,
+            call=function,
+            estimate=estimate,
+            side_effects=side_effects,
+            resource=resource,
+            hooks=hooks,
+            description=_summary(function),
+            inputs={n: p for n, p in parameters.items() if n not in keyword_only},
+            injected={n: hints.get(n) for n in keyword_only},
+            hints=hints,
+        )
+        setattr(function, _SPEC, spec)
+        return function
+
+    return attach
+
+
+def guardrail(*, hooks: Iterable[str]) -> Callable[[F], F]:
+    """Make a function ``(subject, **params) -> Verdict`` a guardrail for ``hooks``. It has no side effects."""
+    served = tuple(Hook(hook) for hook in hooks)
+
+    def attach(function: F) -> F:
+        spec = GuardrailSpec(
+            name=function.__name__,
+            call=function,
+            hooks=served,
+            description=_summary(function),
+            inputs=_parameters(function, skip=1),
+            hints=get_type_hints(function, include_extras=True),
+        )
+        setattr(function, _SPEC, spec)
+        return function
+
+    return attach
+
+
+def scorer(*, lower_is_better: bool, unit: str = "") -> Callable[[F], F]:
+    """Make a function ``(subject, **params) -> Score`` a scorer that declares its direction and unit."""
+
+    def attach(function: F) -> F:
+        spec = ScorerSpec(
+            name=function.__name__,
+            call=function,
+            lower_is_better=lower_is_better,
+            unit=unit,
+            description=_summary(function),
+            inputs=_parameters(function, skip=1),
+            hints=get_type_hints(function, include_extras=True),
+        )
+        setattr(function, _SPEC, spec)
+        return function
+
+    return attach
+
+
+class Names(Generic[S]):
+    """The components of one kind by name; an unknown name is an error that lists the known ones."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._specs: dict[str, S] = {}
+
+    def add(self, spec: S) -> None:
+        """Take a component in; a later one of the same name replaces an earlier one."""
+        self._specs[spec.name] = spec
+
+    def get(self, name: str) -> S:
+        """Return the component.
+
+        Raises:
+            UnknownNameError: nothing has this name.
+        """
+        if name not in self._specs:
+            raise UnknownNameError(self._what, name, self._specs)
+        return self._specs[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._specs
+
+    def names(self) -> list[str]:
+        """Return all names, sorted."""
+        return sorted(self._specs)
+
+
+class Registry:
+    """All tools, guardrails and scorers that a project may name."""
+
+    def __init__(self) -> None:
+        self.tools: Names[ToolSpec] = Names("tool")
+        self.guardrails: Names[GuardrailSpec] = Names("guardrail")
+        self.scorers: Names[ScorerSpec] = Names("scorer")
+
+    def add(self, spec: ToolSpec | GuardrailSpec | ScorerSpec) -> None:
+        """Take a component in under its kind."""
+        match spec:
+            case ToolSpec():
+                self.tools.add(spec)
+            case GuardrailSpec():
+                self.guardrails.add(spec)
+            case ScorerSpec():
+                self.scorers.add(spec)
+
+    def add_module(self, module: ModuleType, prefix: str = "") -> None:
+        """Take in every decorated function that ``module`` itself defines, as ``<prefix>.<function>``."""
+        for value in vars(module).values():
+            spec = getattr(value, _SPEC, None)
+            if spec is not None and getattr(value, "__module__", None) == module.__name__:
+                self.add(replace(spec, name=f"{prefix}.{spec.name}") if prefix else spec)

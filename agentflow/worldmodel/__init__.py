@@ -1,0 +1,1 @@
+"""World models: the contract, the worlds, the learned dynamics, rendering, calibration, admission."""

@@ -1,0 +1,1 @@
+"""The worlds in the box, one module each."""
