@@ -131,7 +131,7 @@ def _refusal(what: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(what, str(path), error) from error
+        raise StorageError(what, str(path), error.strerror or error) from error
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Agents: a sentence becomes a typed goal; a loop proposes, predicts, scores, guards and revises."""
