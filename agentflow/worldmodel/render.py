@@ -1,8 +1,8 @@
 """Anti-aliased drawing with signed distances in torch: any resolution, the same on CPU and GPU.
 
-A `View` maps metres to pixels, a `Canvas` holds the picture, and a `Patch` is a rectangle of it. A shape is a
-function that returns the distance (m, negative inside) of each pixel of a patch; only the shape's own bounding
-box is ever computed. What stands still is drawn once on one canvas and copied to another for each frame.
+A `View` maps metres to pixels, a `Canvas` holds the picture, and a `Patch` is a rectangle of it. A shape is
+a function that returns the distance (m, negative inside) of each pixel of a patch; only the shape's own
+bounding box is ever computed. What stands still is drawn once on one canvas and copied for each frame.
 Distance functions follow I. Quilez, "2D distance functions".
 """
 
@@ -23,7 +23,7 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class View:
-    """What a picture of ``width`` × ``height`` pixels shows: ``scale`` pixels per metre, its left and top edge (m)."""
+    """What a picture of ``width`` × ``height`` pixels shows: pixels per metre, left and top edge (m)."""
 
     width: int
     height: int
@@ -48,7 +48,7 @@ class View:
 
 @dataclass(frozen=True)
 class Patch:
-    """A rectangle of a canvas: its pixels' centres ``x[1, w]``, ``y[h, 1]`` (m) and a view of its ``pixels[3, h, w]``."""
+    """A rectangle of a canvas: the centres ``x[1, w]``, ``y[h, 1]`` (m) of its (shared) ``pixels[3, h, w]``."""
 
     x: Tensor
     y: Tensor
@@ -60,7 +60,7 @@ class Patch:
         return (0.5 - distance * self.canvas.view.scale).clamp_(0.0, 1.0)
 
     def line(self, distance: Tensor, thickness: float) -> Tensor:
-        """Return the coverage of a line along ``distance`` = 0; thinner than a pixel, it fades and stays one wide."""
+        """Return the coverage of a line along ``distance`` = 0; if thinner than a pixel, it is fainter."""
         pixel = 1.0 / self.canvas.view.scale
         return self.cover(distance.abs() - max(thickness, pixel) / 2) * min(1.0, thickness / pixel)
 
@@ -69,7 +69,7 @@ class Patch:
         self.pixels.lerp_(self.canvas.tone(colour), alpha)
 
     def light(self, amount: Tensor) -> None:
-        """Lighten (or, where negative, darken) the pixels by ``amount[h, w]``, 1 being from black to white."""
+        """Lighten (or, where negative, darken) the pixels by ``amount[h, w]``; 1 is from black to white."""
         self.pixels.add_(amount)
 
 
@@ -92,7 +92,7 @@ class Canvas:
         return self._tones[colour]
 
     def patch(self, left: float, bottom: float, right: float, top: float) -> Patch | None:
-        """Return the rectangle around two corners (m) and one pixel more for soft edges; None if out of sight."""
+        """Return the rectangle between two corners (m), a pixel wider for its edges; None if out of sight."""
         x0, y0 = self.view.pixel(left, top)
         x1, y1 = self.view.pixel(right, bottom)
         columns = slice(max(x0 - 1, 0), min(x1 + 2, self.view.width))
@@ -123,14 +123,16 @@ def disc(x: Tensor, y: Tensor, radius: float) -> Tensor:
 
 
 def box(x: Tensor, y: Tensor, half_x: float, half_y: float, rounding: float) -> Tensor:
-    """Return the distance to a box around the origin, ``half_x`` × ``half_y`` with its rounded corners included."""
+    """Return the distance to a box around the origin; its half sides include the rounded corners."""
     right = x.abs() - (half_x - rounding)
     up = y.abs() - (half_y - rounding)
     inside = torch.maximum(right, up).clamp_(max=0.0)
     return torch.hypot(right.clamp(min=0.0), up.clamp(min=0.0)) + inside - rounding
 
 
-def capsule(x: Tensor, y: Tensor, start: tuple[float, float], end: tuple[float, float], radius: float) -> Tensor:
+def capsule(
+    x: Tensor, y: Tensor, start: tuple[float, float], end: tuple[float, float], radius: float
+) -> Tensor:
     """Return the distance to a line from ``start`` to ``end`` with round ends."""
     along_x, along_y = end[0] - start[0], end[1] - start[1]
     squared = max(along_x**2 + along_y**2, 1e-12)
@@ -140,7 +142,7 @@ def capsule(x: Tensor, y: Tensor, start: tuple[float, float], end: tuple[float, 
 
 
 def dashes(x: Tensor, y: Tensor, radius: float, count: int) -> Tensor:
-    """Return the distance along a circle around the origin to the nearest of ``count`` dashes, half of it covered."""
+    """Return the distance, along a circle around the origin, to ``count`` dashes that cover half of it."""
     turn = torch.atan2(y, x) * (count / math.tau)
     return ((turn - turn.round()).abs() - 0.25) * (math.tau * radius / count)
 

@@ -1,0 +1,111 @@
+"""Calibration: from an ensemble's raw spread to a radius that holds 90 % of true positions, group by group.
+
+Split-conformal quantiles, conditional on what was predicted (Mondrian; Vovk et al., 2003): most things rest, so one
+factor for all would be right on average and wrong for every block that moves. Groups are "nothing came near it"
+and, for the rest, bins of the predicted spread, separately at each horizon.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentflow.core.errors import WeightsError
+
+KNOTS = (1, 2, 3, 4, 6, 8, 10, 13, 16, 20, 25, 30, 35, 40, 45, 50)
+BINS = 6
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Factors by horizon and group; between knots they are interpolated, beyond the last one it is refused to guess.
+
+    Attributes:
+        level: the share of true positions that a radius holds.
+        knots: horizons in steps, K of them.
+        rest: ``[K]`` radius (m) where nothing came near the entity.
+        edges: ``[K][BINS - 1]`` borders between bins of predicted spread (m).
+        factors: ``[K][BINS]`` what the spread is multiplied by.
+        fitted_on: where the figures come from.
+    """
+
+    level: float
+    knots: tuple[int, ...]
+    rest: tuple[float, ...]
+    edges: tuple[tuple[float, ...], ...]
+    factors: tuple[tuple[float, ...], ...]
+    fitted_on: dict[str, Any]
+
+    def radius(self, spread: NDArray[np.float32], stirred: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Return the radius ``[B, H, E]`` (m) for raw ``spread[B, H, E]`` of steps 1..H.
+
+        Args:
+            spread: σ of the predicted position (m); its largest value so far counts.
+            stirred: whether anything came near the entity so far.
+        """
+        steps = np.arange(1, spread.shape[1] + 1)
+        out = np.empty_like(spread)
+        rest = np.interp(steps, self.knots, self.rest)
+        edges = np.stack([np.interp(steps, self.knots, column) for column in np.array(self.edges).T], -1)
+        factors = np.stack([np.interp(steps, self.knots, column) for column in np.array(self.factors).T], -1)
+        for h in range(spread.shape[1]):
+            group = np.searchsorted(edges[h], spread[:, h])
+            out[:, h] = np.where(stirred[:, h], spread[:, h] * factors[h][group], rest[h])
+        return out
+
+    def save(self, path: Path) -> None:
+        """Write the figures as JSON."""
+        path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Calibration:
+        """Read what `save` wrote.
+
+        Raises:
+            WeightsError: the file is missing or does not hold a calibration.
+        """
+        try:
+            raw = json.loads(path.read_text())
+            return cls(
+                raw["level"], tuple(raw["knots"]), tuple(raw["rest"]),
+                tuple(tuple(row) for row in raw["edges"]), tuple(tuple(row) for row in raw["factors"]),
+                raw["fitted_on"],
+            )  # fmt: skip
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise WeightsError(str(path), str(error), "the calibration that `agentflow world evaluate` writes") from error
+
+
+def fit(
+    spread: NDArray[np.float32],
+    stirred: NDArray[np.bool_],
+    error: NDArray[np.float32],
+    fitted_on: dict[str, Any],
+    level: float = 0.9,
+) -> Calibration:
+    """Return the calibration under which ``level`` of ``error[B, H, E]`` (m) lies within the radius, group by group.
+
+    Quantiles carry the finite-sample correction of split-conformal prediction, (n + 1)·level of n.
+    """
+    knots = tuple(k for k in KNOTS if k <= spread.shape[1])
+    rest, edges, factors = [], [], []
+    for knot in knots:
+        s, t, e = (part[:, knot - 1].ravel() for part in (spread, stirred, error))
+        rest.append(_quantile(e[~t], level))
+        border = np.quantile(s[t], np.linspace(0, 1, BINS + 1)[1:-1])
+        group = np.searchsorted(border, s[t])
+        ratio = e[t] / np.maximum(s[t], 1e-7)
+        edges.append(tuple(round(float(b), 7) for b in border))
+        factors.append(tuple(_quantile(ratio[group == g], level) for g in range(BINS)))
+    return Calibration(level, knots, tuple(rest), tuple(edges), tuple(factors), fitted_on)
+
+
+def _quantile(values: NDArray[np.float32], level: float) -> float:
+    if len(values) == 0:
+        return 0.0
+    rank = min(1.0, np.ceil((len(values) + 1) * level) / len(values))
+    return float(f"{np.quantile(values, rank, method='higher'):.7g}")
