@@ -49,8 +49,9 @@ class GuardAction(StrEnum):
 
 
 class StepStatus(StrEnum):
-    """How a step ended."""
+    """How a step ended; ``called`` is a step that was paid for and has its result still to be guarded."""
 
+    CALLED = "called"
     OK = "ok"
     SKIPPED = "skipped"
     REFUSED = "refused"

@@ -48,7 +48,7 @@ class View:
 
 @dataclass(frozen=True)
 class Patch:
-    """A rectangle of a canvas: the centres ``x[1, w]``, ``y[h, 1]`` (m) of its (shared) ``pixels[3, h, w]``."""
+    """A rectangle of a canvas: the centres ``x[1, w]``, ``y[h, 1]`` (m) of its ``pixels[3, h, w]``."""
 
     x: Tensor
     y: Tensor

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
+import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -137,7 +138,7 @@ def _refusal(what: str, path: Path) -> Iterator[None]:
 @contextmanager
 def _whole_file(what: str, path: Path) -> Iterator[Path]:
     """Give a file beside ``path`` to write to; it takes that name when the block ends well, or is removed."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:
         yield part
         with _refusal(what, path):

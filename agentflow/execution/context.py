@@ -1,0 +1,70 @@
+"""What a run lends to its steps: store, ledger, tracer, worlds, models; and what it tells who watches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agentflow.budget.ledger import Ledger
+from agentflow.core.protocols import ChatModel
+from agentflow.core.registry import Registry
+from agentflow.store.artifacts import FileArtifacts
+from agentflow.store.store import Store
+from agentflow.tracing.tracer import RunTracer
+from agentflow.worldmodel.contract import WorldModel
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that a person may want to see while a run is at work.
+
+    ``kind`` is ``run_started``, ``step_started``, ``step_finished``, ``progress``, ``guardrail``, ``waiting``
+    or ``run_finished``; ``data`` is JSON.
+    """
+
+    kind: str
+    step: str = ""
+    text: str = ""
+    done: int = 0
+    total: int = 0
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+Listener = Callable[[Event], None]
+
+
+def _nobody(_: Event) -> None:
+    """Nobody watches."""
+
+
+@dataclass
+class RunContext:
+    """One run at work. ``view`` is what expressions and guardrails see: inputs and steps so far."""
+
+    run_id: str
+    scope: str
+    seed: int
+    folder: Path
+    store: Store
+    ledger: Ledger
+    artifacts: FileArtifacts
+    tracer: RunTracer
+    registry: Registry
+    worlds: Callable[[str | None], WorldModel]
+    simulators: Callable[[str | None], WorldModel]
+    models: Callable[[str], ChatModel | None]
+    listener: Listener = _nobody
+    degrade: bool = False
+    view: dict[str, Any] = field(default_factory=lambda: {"inputs": {}, "steps": {}})
+    resources: dict[str, asyncio.Semaphore] = field(default_factory=dict)
+
+    def emit(self, kind: str, step: str = "", text: str = "", **rest: Any) -> None:
+        """Tell whoever watches; nothing they do can fail the run."""
+        self.listener(Event(kind, step, text, rest.pop("done", 0), rest.pop("total", 0), rest))
+
+    def resource(self, name: str) -> asyncio.Semaphore:
+        """Return the one slot of a resource such as ``gpu:0``."""
+        return self.resources.setdefault(name, asyncio.Semaphore(1))

@@ -1,0 +1,80 @@
+"""A world as a tool is given it: every prediction is timed, booked, and stopped at the call's hold."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agentflow.core.amounts import Amounts
+from agentflow.core.protocols import Meter
+from agentflow.worldmodel.contract import Floats, Rollout, WorldModel
+
+
+class MeteredWorld:
+    """A world whose device time and frames are charged to one call's meter.
+
+    A prediction is stopped between two of its steps when the hold is used up, so it can pass the hold by no
+    more than one step of the model.
+    """
+
+    def __init__(self, world: Any, meter: Meter, deadline: float | None = None) -> None:
+        self._world, self._meter, self._deadline = world, meter, deadline
+        self.name, self.entities = world.name, world.entities
+        self.state_space, self.action_space = world.state_space, world.action_space
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._world, name)
+
+    def predict(
+        self, state: Floats, actions: Floats, *, stop: Callable[[], None] | None = None
+    ) -> Rollout:
+        """Predict as the world does, within the hold.
+
+        Raises:
+            BudgetExceededError: the hold was used up on the way.
+        """
+        begin = time.perf_counter()
+        learned = self._world.card().get("kind") != "simulator"
+
+        def watch() -> None:
+            if stop is not None:
+                stop()
+            if self._deadline is not None and time.monotonic() > self._deadline:
+                raise TimeoutError
+            if learned:
+                self._meter.require(Amounts(gpu_ms=_milliseconds(begin)))
+
+        try:
+            rollout: Rollout = self._world.predict(state, actions, stop=watch)
+            return rollout
+        finally:
+            if learned:
+                self._meter.charge(Amounts(gpu_ms=_milliseconds(begin)))
+
+    def render(self, states: Floats, **options: Any) -> Iterator[NDArray[np.uint8]]:
+        """Draw as the world does; each frame and its time are charged before the next is begun."""
+        begin = time.perf_counter()
+        frames = self._world.render(states, **options)
+        while True:
+            self._meter.require(Amounts(frames=1))
+            frame = next(frames, None)
+            now = time.perf_counter()
+            if frame is None:
+                return
+            self._meter.charge(Amounts(frames=1, gpu_ms=math.ceil((now - begin) * 1e3)))
+            yield frame
+            begin = time.perf_counter()
+
+
+def _milliseconds(begin: float) -> int:
+    return math.ceil((time.perf_counter() - begin) * 1e3)
+
+
+def metered(world: WorldModel, meter: Meter, deadline: float | None = None) -> Any:
+    """Return ``world`` as a call may use it."""
+    return MeteredWorld(world, meter, deadline)

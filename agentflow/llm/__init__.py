@@ -1,0 +1,1 @@
+"""Language models behind one seam, `ChatModel`: endpoints, LangChain objects, GGUF files."""

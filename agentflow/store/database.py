@@ -1,0 +1,135 @@
+"""The one database file: connections, durability, and errors that name the path.
+
+Everything above speaks SQLAlchemy without a dialect; what is particular to SQLite is in this file.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+from sqlmodel import SQLModel
+
+from agentflow.core.errors import StorageError
+from agentflow.store import tables
+
+BUSY_MS = 10_000
+
+
+class Database:
+    """Short transactions on one file that many processes may share.
+
+    SQLite runs in WAL mode. A commit survives the death of the process at once; a commit that asks to be
+    ``durable`` (``synchronous=FULL``) also survives a power cut, for the price of an fsync.
+    """
+
+    def __init__(self, path: Path, *, busy_ms: int = BUSY_MS) -> None:
+        self.path = path
+        self._busy_s = busy_ms / 1000
+        # One writer at a time within the process: SQLite's own waiting polls, a lock does not.
+        self._writing = threading.Lock()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError("the project's database", str(path), error) from error
+        self._engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": self._busy_s})
+        _speak_sqlite(self._engine, self._busy_s)
+        with self.write() as connection:
+            SQLModel.metadata.create_all(connection, tables=_our_tables())
+
+    @contextmanager
+    def write(self, *, durable: bool = False) -> Iterator[Connection]:
+        """Open a transaction that holds the write lock from its start; an exception rolls it back.
+
+        Keep it short: nothing that waits, no ``await``, no second one inside it.
+
+        Raises:
+            StorageError: the file is locked, corrupt, full or cannot be written.
+        """
+        with self._errors("a record"), self._turn(), self._engine.connect() as connection:
+            connection = connection.execution_options(agentflow_mode="full" if durable else "normal")
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Open a connection that reads one consistent snapshot and takes no lock.
+
+        Raises:
+            StorageError: the file is corrupt or cannot be read.
+        """
+        with self._errors("a lock to read it"), self._engine.connect() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._writing.acquire(timeout=self._busy_s):
+            raise StorageError("a record", str(self.path), "another transaction of this process is open")
+        try:
+            yield
+        finally:
+            self._writing.release()
+
+    @contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (SQLAlchemyError, sqlite3.Error) as error:
+            raise StorageError(what, str(self.path), getattr(error, "orig", None) or error) from error
+
+
+def insert_new(connection: Connection, table: type[SQLModel], rows: list[dict[str, Any]]) -> int:
+    """Insert the rows whose keys are not there yet; return how many that were."""
+    if not rows:
+        return 0
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows).rowcount
+
+
+def _our_tables() -> list[Any]:
+    return [
+        row.__table__  # type: ignore[attr-defined]
+        for row in vars(tables).values()
+        if isinstance(row, type) and issubclass(row, SQLModel) and row is not SQLModel
+    ]
+
+
+def _speak_sqlite(engine: Engine, busy_s: float) -> None:
+    @event.listens_for(engine, "connect")
+    def _connected(raw: Any, _record: Any) -> None:
+        # The driver must not open transactions by itself: BEGIN IMMEDIATE below does.
+        raw.isolation_level = None
+        _write_ahead(raw, busy_s)
+
+    @event.listens_for(engine, "begin")
+    def _begun(connection: Connection) -> None:
+        mode = connection.get_execution_options().get("agentflow_mode")
+        if mode is None:
+            connection.exec_driver_sql("BEGIN")
+            return
+        connection.exec_driver_sql(f"PRAGMA synchronous={mode}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _write_ahead(raw: Any, busy_s: float) -> None:
+    """Put the file into WAL mode. While another process does the same, SQLite says locked without waiting."""
+    deadline = time.monotonic() + busy_s
+    while raw.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+        try:
+            raw.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)

@@ -1,0 +1,45 @@
+"""What the store gives back about runs and steps."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from agentflow.core.records import Envelope, RunStatus
+
+
+class RunRecord(BaseModel):
+    """One execution of a workflow, as far as it has come. Times are UTC."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    workflow: str
+    digest: str
+    inputs: dict[str, Any]
+    seed: int
+    status: RunStatus
+    started: datetime
+    ended: datetime | None = None
+    error: str | None = None
+    error_kind: str | None = None
+    outputs: Any = None
+    manifest: dict[str, Any] | None = None
+    """Which guardrails were asked for, which ran, what they found."""
+    trace_path: str | None = None
+
+
+class StepRecord(BaseModel):
+    """A finished step: where it stands in the workflow, and its outcome. Times are UTC."""
+
+    model_config = ConfigDict(frozen=True)
+
+    key: str
+    path: str
+    iteration: str
+    input_digest: str
+    envelope: Envelope
+    started: datetime
+    ended: datetime

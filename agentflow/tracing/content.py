@@ -1,0 +1,81 @@
+"""What may enter a span: text without secrets or media bytes, and never more of it than a limit."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+from pydantic import BaseModel
+
+CAPTURE_VARIABLE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+LIMIT_CHARACTERS = 8_192
+
+_CAPTURING = {"true", "1", "span_only", "span_and_event"}
+_DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)[\w=;.+-]*,[A-Za-z0-9+/=_%-]*")
+
+AttributeValue = str | bool | int | float | Sequence[str]
+
+
+def capture_wanted() -> bool:
+    """Return whether the environment asks for inputs and outputs in spans. By default it does not."""
+    return os.environ.get(CAPTURE_VARIABLE, "").strip().lower() in _CAPTURING
+
+
+class Cleaner:
+    """Takes secrets, media bytes and excess length out of whatever is about to enter a span.
+
+    Args:
+        secrets: values that must never be seen; also their forms in JSON and in URLs are taken out.
+        limit_characters: the longest text that stays whole.
+    """
+
+    def __init__(self, secrets: Iterable[str] = (), *, limit_characters: int = LIMIT_CHARACTERS) -> None:
+        self._limit = limit_characters
+        forms = {form for secret in secrets if secret for form in _forms(secret)}
+        ordered = sorted(forms, key=len, reverse=True)
+        self._secrets = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+
+    def text(self, text: str) -> str:
+        """Return a text as it may stand in a span."""
+        if not text.isascii():  # half a surrogate pair can be neither written nor sent
+            text = text.encode("utf-8", "replace").decode()
+        if self._secrets is not None:
+            text = self._secrets.sub("[secret]", text)
+        if "data:" in text:
+            text = _DATA_URI.sub(r"[\1 bytes]", text)
+        if len(text) > self._limit:
+            return f"{text[: self._limit]}… [{len(text) - self._limit} more characters]"
+        return text
+
+    def json(self, value: Any) -> str:
+        """Return a value's JSON text as it may stand in a span."""
+        if isinstance(value, str):
+            return self.text(value)
+        return self.text(json.dumps(value, ensure_ascii=False, default=_plain))
+
+    def attribute(self, value: Any) -> AttributeValue:
+        """Return a value as a span's attribute: numbers as they are, texts cleaned, all else as JSON."""
+        if isinstance(value, (bool, int, float)):
+            return value if math.isfinite(value) else str(value)
+        if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
+            return [self.text(item) for item in value]
+        return self.json(value)
+
+
+def _forms(secret: str) -> set[str]:
+    quoted = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]}
+    return {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), *quoted}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return f"[{len(value)} bytes]"
+    shape = getattr(value, "shape", None)
+    return f"[{type(value).__name__} of shape {shape}]" if shape is not None else str(value)

@@ -1,0 +1,1 @@
+"""Workflow files: read with positions, checked as a whole, and run as graphs."""

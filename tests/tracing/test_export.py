@@ -1,0 +1,239 @@
+"""Export over real HTTP on loopback: a collector that answers, one that never does, and none at all."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from agentflow.core.amounts import Amounts
+from agentflow.core.protocols import Completion
+from agentflow.core.records import Score, ScoreRecord
+from agentflow.tracing.export import Exporters
+from agentflow.tracing.read import read_trace
+from agentflow.tracing.tracer import start_tracing
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for signal in ("", "_TRACES", "_LOGS"):
+        for setting in ("ENDPOINT", "HEADERS", "TIMEOUT", "COMPRESSION", "PROTOCOL"):
+            monkeypatch.delenv(f"OTEL_EXPORTER_OTLP{signal}_{setting}", raising=False)
+    for name in (
+        "OTEL_TRACES_EXPORTER",
+        "OTEL_LOGS_EXPORTER",
+        "OTEL_SERVICE_NAME",
+        "OTEL_RESOURCE_ATTRIBUTES",
+    ):
+        monkeypatch.delenv(name, raising=False)
+
+
+class Collector(ThreadingHTTPServer):
+    def __init__(self, status: int = 200) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.status = status
+        self.received: list[tuple[str, bytes, dict[str, str]]] = []
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def spans(self) -> list[object]:
+        found = []
+        for path, body, _ in self.received:
+            if path == "/v1/traces":
+                for group in ExportTraceServiceRequest.FromString(body).resource_spans:
+                    found += [span for scope in group.scope_spans for span in scope.spans]
+        return found
+
+    def events(self) -> list[object]:
+        found = []
+        for path, body, _ in self.received:
+            if path == "/v1/logs":
+                for group in ExportLogsServiceRequest.FromString(body).resource_logs:
+                    found += [record for scope in group.scope_logs for record in scope.log_records]
+        return found
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Collector
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.received.append((self.path, body, dict(self.headers)))
+        self.send_response(self.server.status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def collecting(status: int = 200) -> Iterator[Collector]:
+    with Collector(status) as collector:
+        thread = threading.Thread(target=collector.serve_forever)
+        thread.start()
+        try:
+            yield collector
+        finally:
+            collector.shutdown()
+            thread.join(timeout=30)
+
+
+def attributes(entry: object) -> dict[str, object]:
+    return {pair.key: getattr(pair.value, pair.value.WhichOneof("value")) for pair in entry.attributes}
+
+
+def a_run(folder: Path, exporters: Exporters, run_id: str = "run-1") -> list[str]:
+    tracer = start_tracing(run_id, folder, exporters=exporters, capture=True)
+    with tracer.run("plan_push"), tracer.step("plan", kind="agent"):
+        with tracer.chat("planner", provider="openai") as chat:
+            usage = Amounts(tokens=15)
+            chat.completion(Completion(text="ok", usage=usage, input_tokens=12, output_tokens=3))
+        with tracer.evaluate("goal") as measured:
+            measured.score(ScoreRecord(scorer="goal", step="plan", score=Score(value=0.5)))
+    tracer.close()
+    return [span.name for span in read_trace(tracer.path).walk()]
+
+
+WHOLE = ["invoke_workflow plan_push", "step plan", "chat planner", "evaluate goal"]
+
+
+def test_a_collector_receives_every_span_in_both_dialects(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with collecting() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=abc")
+        exporters = Exporters.from_environment()
+        written = a_run(tmp_path, exporters)
+        exporters.close(within_s=30)
+    spans = {span.name: span for span in collector.spans()}
+    said = {name: attributes(span) for name, span in spans.items()}
+
+    assert written == WHOLE
+    assert sorted(spans) == sorted(WHOLE)
+    assert collector.received[0][2]["api-key"] == "abc"
+    assert [said[name]["openinference.span.kind"] for name in WHOLE] == ["CHAIN", "AGENT", "LLM", "EVALUATOR"]
+    assert said["invoke_workflow plan_push"]["gen_ai.operation.name"] == "invoke_workflow"
+    assert said["invoke_workflow plan_push"]["gen_ai.workflow.name"] == "plan_push"
+    chat = said["chat planner"]
+    assert (chat["gen_ai.usage.input_tokens"], chat["llm.token_count.prompt"]) == (12, 12)
+    assert (chat["gen_ai.usage.output_tokens"], chat["llm.token_count.completion"]) == (3, 3)
+    assert chat["output.value"] == "ok"
+    assert {(one["session.id"], one["gen_ai.conversation.id"]) for one in said.values()} == {
+        ("run-1", "run-1")
+    }
+    assert spans["chat planner"].parent_span_id == spans["step plan"].span_id
+    assert spans["evaluate goal"].links[0].span_id == spans["step plan"].span_id
+
+
+def test_a_score_is_sent_as_an_event_of_what_was_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with collecting() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        exporters = Exporters.from_environment()
+        a_run(tmp_path, exporters)
+        exporters.close(within_s=30)
+    (event,) = collector.events()
+    (step,) = [span for span in collector.spans() if span.name == "step plan"]
+    assert event.event_name == "gen_ai.evaluation.result"
+    assert (event.trace_id, event.span_id) == (step.trace_id, step.span_id)
+    assert attributes(event)["gen_ai.evaluation.score.value"] == 0.5
+
+
+def test_the_resource_is_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with collecting() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{collector.url}/v1/traces")
+        monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
+        exporters = Exporters.from_environment()
+        a_run(tmp_path, exporters)
+        exporters.close(within_s=30)
+    ((path, body, _),) = collector.received
+    (group,) = ExportTraceServiceRequest.FromString(body).resource_spans
+    assert path == "/v1/traces"
+    assert attributes(group.resource) == {"service.name": "shop", "openinference.project.name": "agentflow"}
+
+
+def test_runs_of_one_process_share_its_exporters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with collecting() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        exporters = Exporters.from_environment()
+        for number in range(3):
+            a_run(tmp_path / str(number), exporters, f"run-{number}")
+        exporters.close(within_s=30)
+        exporters.close(within_s=30)
+    sessions = sorted(attributes(span)["session.id"] for span in collector.spans())
+    assert sessions == sorted(["run-0", "run-1", "run-2"] * len(WHOLE))
+
+
+def test_an_endpoint_that_refuses_neither_fails_a_run_nor_writes_to_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with collecting(status=405) as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        exporters = Exporters.from_environment()
+        assert a_run(tmp_path, exporters) == WHOLE
+        exporters.close(within_s=30)
+    assert sorted({path for path, _, _ in collector.received}) == ["/v1/logs", "/v1/traces"]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_dead_endpoint_neither_fails_a_run_nor_writes_to_the_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{unused.getsockname()[1]}")
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "0.5")
+        exporters = Exporters.from_environment()
+        assert a_run(tmp_path, exporters) == WHOLE
+        exporters.close(within_s=30)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_an_endpoint_that_never_answers_does_not_hold_up_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sending() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name.startswith("OtelBatch")]
+
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setenv(
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}/v1/traces"
+        )
+        exporters = Exporters.from_environment()
+        assert a_run(tmp_path, exporters) == WHOLE
+        exporters.close(within_s=0.05)
+        (still_waiting,) = sending()  # and yet `close` has returned
+        assert still_waiting.daemon
+    still_waiting.join(timeout=30)
+    assert not still_waiting.is_alive()
+
+
+def test_without_an_endpoint_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Exporters.from_environment() == Exporters()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "none")
+    monkeypatch.setenv("OTEL_LOGS_EXPORTER", "none")
+    assert Exporters.from_environment() == Exporters()
+
+
+def test_settings_that_make_no_sense_fail_no_run_and_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER", "nobody")
+    exporters = Exporters.from_environment()
+    tracer = start_tracing("r", tmp_path, exporters=exporters)
+    tracer.close()
+    (problem,) = tracer.problems
+    assert "nobody" in problem

@@ -1,0 +1,137 @@
+"""The trace file: whole lines as spans end, readable after a crash, and never a reason to fail."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from agentflow.tracing.read import Trace, read_trace
+from agentflow.tracing.tracer import start_tracing
+
+
+def names_in(path: Path) -> list[str]:
+    return [span.name for span in read_trace(path).walk()]
+
+
+def test_a_span_is_in_the_file_when_it_has_ended(tmp_path: Path) -> None:
+    tracer = start_tracing("r", tmp_path)
+    with tracer.run("w"):
+        with tracer.step("s", kind="use"):
+            pass
+        assert names_in(tracer.path) == ["step s"]
+    assert names_in(tracer.path) == ["invoke_workflow w", "step s"]
+    tracer.close()
+
+
+def test_what_had_ended_before_a_crash_is_read_back(tmp_path: Path) -> None:
+    program = """
+import os, signal, sys
+from pathlib import Path
+from agentflow.tracing.tracer import start_tracing
+tracer = start_tracing("r", Path(sys.argv[1]))
+with tracer.run("w"):
+    with tracer.step("done", kind="use"), tracer.settle("b"):
+        pass
+    with tracer.step("open", kind="use"):
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+    ended = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False, timeout=60)
+    trace = read_trace(tmp_path / "trace.jsonl")
+    assert ended.returncode == -signal.SIGKILL
+    assert [(root.name, [child.name for child in root.children]) for root in trace.roots] == [
+        ("step done", ["budget.settle"])
+    ]
+
+
+def test_a_torn_last_line_is_skipped_and_what_is_written_after_it_is_whole(tmp_path: Path) -> None:
+    first = start_tracing("r", tmp_path)
+    for step in ("a", "b"):
+        with first.step(step, kind="use"):
+            pass
+    first.close()
+    whole = first.path.read_bytes()
+    first.path.write_bytes(whole[:-30])
+    torn = read_trace(first.path)
+    second = start_tracing("r", tmp_path)
+    with second.step("c", kind="use"):
+        pass
+    second.close()
+
+    assert ([span.name for span in torn.walk()], torn.unreadable_lines) == (["step a"], 1)
+    assert names_in(first.path) == ["step a", "step c"]
+    assert read_trace(first.path).unreadable_lines == 1
+
+
+def test_a_trace_file_that_is_not_there_is_an_empty_trace(tmp_path: Path) -> None:
+    assert read_trace(tmp_path / "none.jsonl") == Trace([])
+
+
+def test_lines_that_are_no_spans_are_counted_and_skipped(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    path.write_bytes(b'[1]\n\n"x"\n{"type":"span"}\n{}\n\xff\xfe\n{"type":"event"}\n')
+    trace = read_trace(path)
+    assert (trace.roots, trace.unreadable_lines) == ([], 5)
+
+
+def test_threads_write_whole_lines(tmp_path: Path) -> None:
+    tracer = start_tracing("r", tmp_path)
+    together = threading.Barrier(4)
+
+    def write() -> None:
+        together.wait(timeout=30)
+        for number in range(50):
+            with tracer.step(f"s{number}", kind="use"):
+                pass
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    tracer.close()
+    trace = read_trace(tracer.path)
+    assert (len(trace.roots), trace.unreadable_lines) == (200, 0)
+
+
+def test_a_trace_that_cannot_be_opened_fails_no_run_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    tracer = start_tracing("r", tmp_path / "file")
+    with tracer.run("w"):
+        pass
+    tracer.close()
+    (problem,) = tracer.problems
+    assert str(tmp_path / "file" / "trace.jsonl") in problem
+
+
+def test_a_full_disk_fails_no_run_and_says_so(tmp_path: Path) -> None:
+    tracer = start_tracing("r", tmp_path)
+    with tracer.run("before"):
+        pass
+    size = tracer.path.stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, hard))
+    try:
+        for name in ("during", "after"):
+            with tracer.run(name):
+                pass
+        tracer.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert len(tracer.problems) == 1
+    assert str(tracer.path) in tracer.problems[0]
+    assert names_in(tracer.path) == ["invoke_workflow before"]
+    assert read_trace(tracer.path).unreadable_lines == 1
+
+
+def test_text_that_cannot_be_encoded_is_written_without_what_cannot(tmp_path: Path) -> None:
+    tracer = start_tracing("r", tmp_path, capture=True)
+    with tracer.step("s", kind="use", inputs="half a pair \ud800 ü") as span:
+        span.set({"nan": float("nan")})
+    tracer.close()
+    (span,) = read_trace(tracer.path).roots
+    assert (span.attributes["input.value"], span.attributes["nan"]) == ("half a pair ? ü", "nan")
+    assert tracer.problems == ()
