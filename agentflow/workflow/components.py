@@ -183,9 +183,7 @@ class Checker:
         for name in given:
             if name not in known:
                 takes = ", ".join(known) or "nothing"
-                message = (
-                    f"{who} has no parameter '{name[:60]}'.{nearest(name[:60], known)} It takes: {takes}."
-                )
+                message = f"{who} does not take '{name[:60]}'.{nearest(name[:60], known)} It takes: {takes}."
                 self.report.add((*path, "with", name), message, key=True)
 
     def _missing(self, who: str, name: str, path: KeyPath) -> None:

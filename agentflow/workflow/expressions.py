@@ -371,7 +371,7 @@ def _lengths(value: Any) -> Iterator[int]:
 
 def _type_clash(message: str) -> str:
     match = re.match(r"Unsupported operation: (.*?)\. CEL", message)
-    return match[1] if match else "operands that do not fit the operation"
+    return match[1] if match else "operands that the operation does not take"
 
 
 def _as_text(value: Any) -> str:

@@ -32,7 +32,10 @@ _WANTED = {
 _LIMITS = {
     "greater_than_equal": ("at least", "ge"),
     "less_than_equal": ("at most", "le"),
-    "string_pattern_mismatch": ("text of the form", "pattern"),
+}
+_FORMS = {
+    r"^https?://": "an address that starts with http:// or https://",
+    r"^[\w.]+:\w+$": "module:class",
 }
 _EMPTY = ("too_short", "string_too_short")
 
@@ -50,7 +53,7 @@ def validate(document: Document, problems: Problems) -> tuple[FileSpec | None, f
         try:
             return FileSpec.model_validate(data), frozenset(broken)
         except ValidationError as error:
-            found = error.errors(include_url=False)
+            found = [item for item in error.errors(include_url=False) if not _is_echo(item)]
         for item in found:
             if attempt == 0:
                 _note(item, document, problems)
@@ -59,11 +62,18 @@ def validate(document: Document, problems: Problems) -> tuple[FileSpec | None, f
     return None, frozenset(broken)
 
 
+def _is_echo(item: Any) -> bool:
+    """Whether a list is called too short only because its items are refused themselves."""
+    return item["type"] in _EMPTY and bool(item["input"])
+
+
 def _note(item: Any, document: Document, problems: Problems) -> None:
     loc = [part for part in item["loc"] if part != "[key]"]
     is_key = item["type"] == "extra_forbidden" or "[key]" in item["loc"]
-    if item["type"] in ("missing", "union_tag_not_found"):
-        loc = loc[:-1] if item["type"] == "missing" else loc
+    if item["type"] == "missing":
+        loc = loc[:-1]
+    elif item["type"] == "union_tag_invalid":
+        loc = [*loc, "provider"]
     position = document.position(loc, key=is_key)
     problems.add(position, _message(item))
 
@@ -83,7 +93,9 @@ def _message(item: Any) -> str:
         return f"provider: found '{tag[:60]}'; allowed: {context['expected_tags']}.{nearest(tag[:60], names)}"
     if kind == "workflow_file":
         return str(item["msg"])
-    return f"{name}: found {_found(kind, item['input'])}; allowed: {_wanted(kind, item, context)}."
+    where = name or "the file"
+    message = f"{where}: found {_found(kind, item['input'])}; allowed: {_wanted(kind, item, context)}"
+    return message if message.endswith("?") else f"{message}."
 
 
 def _found(kind: str, value: Any) -> str:
@@ -101,11 +113,13 @@ def _wanted(kind: str, item: Any, context: Mapping[str, Any]) -> str:
         return f"{words} {limit:g}" if isinstance(limit, float) else f"{words} {limit}"
     if kind in _EMPTY:
         return "at least 1"
+    if kind == "string_pattern_mismatch":
+        return _FORMS[context["pattern"]]
     if kind in ("literal_error", "enum"):
         expected = str(context["expected"])
         names = [text.strip(" '") for text in expected.replace(" or ", ", ").split(",")]
         hint = nearest(str(item["input"])[:60], names)
-        return f"{expected}.{hint}".rstrip("?.") + ("?" if hint else "") if hint else expected
+        return f"{expected}.{hint}" if hint else expected
     return str(item["msg"])
 
 
@@ -114,7 +128,10 @@ def _unknown_key(loc: Sequence[str | int]) -> str:
     shown_name = name if len(name) <= 60 else f"{name[:59]}…"
     section = _section_at(loc[:-1])
     allowed = [field.alias or key for key, field in section.model_fields.items()] if section else []
-    return f"unknown key '{shown_name}'.{nearest(name[:60], allowed)} Allowed here: {', '.join(allowed)}."
+    hint = nearest(name[:60], allowed)
+    if set(name) & set("()[]{}<>=&|+*/"):
+        hint = " If it belongs to an expression, put that expression in quotes."
+    return f"unknown key '{shown_name}'.{hint} Allowed here: {', '.join(allowed)}."
 
 
 def _section_at(loc: Sequence[str | int]) -> type[BaseModel] | None:
@@ -167,12 +184,15 @@ _ENTRIES: dict[str, Any] = {
 def _set_aside(item: Any, data: Any, broken: set[KeyPath]) -> bool:
     """Remove what an error is about, or put a placeholder for what holds it; False: neither can be done."""
     path = _existing(data, item["loc"])
-    if path == ("version",) or (not path and item["loc"] == ("version",)):
+    if not isinstance(data, dict):
+        return False
+    if item["loc"] == ("version",):
         data["version"] = 1
         return True
-    if item["type"] != "missing" and path == tuple(part for part in item["loc"] if part != "[key]"):
+    if path and item["type"] != "missing" and path == tuple(part for part in item["loc"] if part != "[key]"):
         parent = _at(data, path[:-1])
-        if isinstance(parent, dict) and path[-1] in parent and not _is_section(path):
+        removable = "[key]" in item["loc"] or not _is_section(path)
+        if isinstance(parent, dict) and path[-1] in parent and removable:
             del parent[path[-1]]
             return True
     return _replace(path, data, broken)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentflow.core.errors import nearest
-from agentflow.workflow.cel_syntax import Reference
+from agentflow.workflow.cel_syntax import MAX_LENGTH, Reference
 from agentflow.workflow.expressions import Expr, Flaw, Roots, parse_expr, parse_template, type_name
 from agentflow.workflow.inputs import value_mismatch
-from agentflow.workflow.positions import Document, KeyPath, Problems, texts_in
+from agentflow.workflow.positions import Document, KeyPath, Node, Problems, texts_in
 from agentflow.workflow.schema import FileSpec, InputSpec, Workflow
 from agentflow.workflow.steps import Evaluate, GuardrailUse, Step
 from agentflow.workflow.traps import cut_by_comment
@@ -163,7 +163,7 @@ def _check_goto(goto: str, path: KeyPath, place: Place, report: Report) -> None:
 def check_templates(value: Any, path: KeyPath, place: Place, report: Report) -> None:
     """Check every ``${{ … }}`` inside a value."""
     for inner, text in texts_in(value):
-        if "${{" not in text or not _within_bounds(text, (*path, *inner), report):
+        if "${{" not in text or not _within_bounds(_hole_size(text), (*path, *inner), report):
             continue
         template, flaws = parse_template(text, place.roots)
         for flaw in flaws:
@@ -178,7 +178,7 @@ def check_bare(text: str, path: KeyPath, place: Place, report: Report, wanted: s
     if text.lstrip().startswith("${{"):
         report.add(path, f"'{path[-1]}' holds an expression already: leave out the ${{{{ and }}}}.")
         return
-    if not _within_bounds(text, path, report):
+    if not _within_bounds(len(text), path, report):
         return
     expr, flaws = parse_expr(text, place.roots)
     for flaw in flaws:
@@ -189,8 +189,19 @@ def check_bare(text: str, path: KeyPath, place: Place, report: Report, wanted: s
             report.add(path, mismatch)
 
 
-def _within_bounds(text: str, path: KeyPath, report: Report) -> bool:
-    before, report.expression_text = report.expression_text, report.expression_text + len(text)
+def _hole_size(text: str) -> int:
+    """Return about how many characters of a text stand in ``${{ }}``."""
+    size = end = 0
+    while (start := text.find("${{", end)) >= 0:
+        end = text.find("}}", start)
+        if end < 0:
+            return size + min(len(text) - start, MAX_LENGTH)
+        size += end - start
+    return size
+
+
+def _within_bounds(size: int, path: KeyPath, report: Report) -> bool:
+    before, report.expression_text = report.expression_text, report.expression_text + size
     if report.expression_text <= MAX_EXPRESSION_TEXT:
         return True
     if before <= MAX_EXPRESSION_TEXT:
@@ -207,11 +218,15 @@ def _add_flaw(path: KeyPath, flaw: Flaw, report: Report) -> None:
         flaw = Flaw(
             flaw.offset, "quote this expression: YAML cuts it at ' #' as a comment. Write \"${{ … }}\"."
         )
-    elif (
-        not node.style and "not CEL" in flaw.message and report.document.text[node.end : node.end + 1] == ","
-    ):
+    elif not node.style and "not CEL" in flaw.message and _cut_by_comma(report.document, node):
         flaw = Flaw(flaw.offset, f"{flaw.message} YAML ends the value at the comma: quote the expression.")
     report.add_inside(path, flaw)
+
+
+def _cut_by_comma(document: Document, node: Node) -> bool:
+    value = str(node.value)
+    unbalanced = any(value.count(start) > value.count(end) for start, end in ("()", "[]", "{}"))
+    return unbalanced and document.text[node.end : node.end + 1] == ","
 
 
 def _offsets(text: str, expressions: Sequence[Expr]) -> list[int]:
