@@ -6,12 +6,13 @@ best, since a push that goes too far is right up to a step that its own rollout 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
+from agentflow.core.errors import InvalidInputError
 from agentflow.worldmodel.contract import Floats, Rollout, WorldModel
 
 
@@ -49,16 +50,74 @@ class SearchSettings:
 
 @dataclass
 class Pool:
-    """Every sequence that was tried, best first after `rank`."""
+    """Sequences that were tried, with what was predicted for them, best first."""
 
     actions: Floats
     sources: list[str]
     rollout: Rollout
     terms: dict[str, Floats]
     cost: Floats
-    rounds: int = 1
-    spent_sequences: int = 0
-    history: list[float] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+
+class Search:
+    """Ask for a batch, roll it out, tell; as often as the budget allows. `pool` holds the best so far.
+
+    Args:
+        state: ``[D]``, where all sequences start.
+        task: proposes and judges.
+        rng: all randomness.
+        settings: see `SearchSettings`.
+        low: the action space's lower bounds, so that no perturbation leaves it.
+        high: the upper bounds.
+    """
+
+    def __init__(
+        self, state: Floats, task: Task, rng: np.random.Generator, settings: SearchSettings, low: Floats, high: Floats
+    ) -> None:
+        self.state, self.task, self.settings = state, task, settings
+        self._rng, self._low, self._high = rng, low, high
+        self.pool: Pool | None = None
+        self.turn = 0
+        self.history: list[float] = []
+
+    def ask(self, seeds: Sequence[tuple[str, Floats]] = ()) -> tuple[Floats, list[str]]:
+        """Return actions ``[N, H, A]`` to roll out, and where each comes from.
+
+        Args:
+            seeds: named sequences ``[h, A]`` that join this round (a model's proposals, the last plan).
+        """
+        settings = self.settings
+        if self.pool is None:
+            batch = self.task.propose(self.state, settings.candidates, settings.horizon_steps, self._rng)
+            names = ["do nothing"] + ["push"] * (len(batch) - 1)
+        else:
+            batch, names = _next_round(self.pool, self.task, self._rng, settings, settings.noise * 0.5 ** (self.turn - 1))
+        for index, (name, actions) in enumerate(list(seeds)[: max(0, len(batch) - 2)]):
+            batch[1 + index], names[1 + index] = _fit(actions, settings.horizon_steps), name
+        return np.clip(batch, self._low, self._high).astype(np.float32), names
+
+    def tell(self, rollout: Rollout, names: list[str]) -> Pool:
+        """Take in what was predicted and return the best of all rounds."""
+        terms = self.task.objective(rollout, self.state)
+        pool = Pool(rollout.actions, names[: len(rollout.actions)], rollout, terms, self.task.cost(terms))
+        joined = pool if self.pool is None else _joined(self.pool, pool)
+        self.pool = _best(joined, self.settings.elites * 2)
+        self.turn += 1
+        self.history.append(float(self.pool.cost[0]))
+        return self.pool
+
+    def penalise(self, index: int, cost: float = 1.0) -> None:
+        """Make a sequence that a guardrail refused a poor parent."""
+        if self.pool is not None:
+            self.pool.cost[index] += cost
+
+    def sort(self) -> None:
+        """Put the pool in order again after `penalise`."""
+        if self.pool is not None:
+            self.pool = _best(self.pool, len(self.pool))
 
 
 def search(
@@ -68,44 +127,25 @@ def search(
     rng: np.random.Generator,
     settings: SearchSettings,
     *,
-    seeds: list[tuple[str, Floats]] | None = None,
+    seeds: Sequence[tuple[str, Floats]] = (),
     stop: Callable[[], None] | None = None,
-    on_round: Callable[[int, float], None] | None = None,
 ) -> Pool:
-    """Return the elites of all rounds, best first; "do nothing" is always among what was tried.
+    """Search in ``world`` (a simulator serves as well) and return the best of all rounds, best first."""
+    low, high = bounds(world)
+    state_search = Search(state, task, rng, settings, low, high)
+    pool: Pool | None = None
+    for _ in range(settings.rounds):
+        batch, names = state_search.ask(seeds if pool is None else ())
+        pool = state_search.tell(world.predict(state, batch, stop=stop), names)
+    if pool is None:
+        raise InvalidInputError("rounds", str(settings.rounds), "at least 1")
+    return pool
 
-    Args:
-        world: predicts; a simulator serves as well.
-        state: ``[D]``.
-        task: proposes and judges.
-        rng: all randomness.
-        settings: see `SearchSettings`.
-        seeds: named sequences ``[H, A]`` that join the first round (a model's proposals, the last plan).
-        stop: called between steps of a rollout.
-        on_round: called with the round and its best cost.
-    """
-    first = task.propose(state, settings.candidates, settings.horizon_steps, rng)
-    sources = ["do nothing"] + ["push"] * (len(first) - 1)
-    for index, (name, actions) in enumerate((seeds or [])[: settings.candidates - 2]):
-        first[1 + index], sources[1 + index] = _fit(actions, settings.horizon_steps), name
-    kept: Pool | None = None
-    batch, names = first, sources
-    history: list[float] = []
-    for turn in range(settings.rounds):
-        rollout = world.predict(state, batch, stop=stop)
-        terms = task.objective(rollout, state)
-        pool = Pool(batch, names, rollout, terms, task.cost(terms))
-        kept = pool if kept is None else _joined(kept, pool)
-        kept = _best(kept, settings.elites * 2)
-        history.append(float(kept.cost[0]))
-        if on_round is not None:
-            on_round(turn + 1, history[-1])
-        if turn + 1 < settings.rounds:
-            batch, names = _next_round(kept, task, rng, settings, settings.noise * 0.5**turn)
-    assert kept is not None  # noqa: S101 - rounds >= 1 by the schema
-    kept.rounds, kept.history = settings.rounds, history
-    kept.spent_sequences = settings.rounds * settings.candidates
-    return kept
+
+def bounds(world: WorldModel) -> tuple[Floats, Floats]:
+    """Return the lower and upper bounds ``[A]`` of a world's actions."""
+    axes = world.action_space.axes
+    return np.array([a.low for a in axes], np.float32), np.array([a.high for a in axes], np.float32)
 
 
 def _fit(actions: Floats, horizon: int) -> Floats:
@@ -133,11 +173,7 @@ def _next_round(
         batch[row] = elites[row]
         batch[row, at:] = 0.0
         names[row] = "cut"
-    return np.clip(batch, -np.abs(_limit(kept)), np.abs(_limit(kept))).astype(np.float32), names
-
-
-def _limit(kept: Pool) -> float:
-    return float(max(np.abs(kept.actions).max(), 1e-6))
+    return batch.astype(np.float32), names
 
 
 def _smooth(knots: Floats, steps: int) -> Floats:

@@ -213,8 +213,8 @@ class StorageError(RunError):
     def __init__(self, what: str, path: str, cause: BaseException | str) -> None:
         self.what, self.path = what, path
         super().__init__(
-            f"{what} could not be written to {path}: {cause}. Free some space or choose another folder; "
-            "what was finished before is kept."
+            f"{what}: {path} could not be used: {cause}. Free some space if the disk is full; otherwise check "
+            "that the file is whole and no other program holds it. What was finished before is kept."
         )
 
 

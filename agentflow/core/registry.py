@@ -37,6 +37,8 @@ class ToolSpec:
     resource: str = ""
     hooks: tuple[str, str] = (Hook.TOOL_ARGS, Hook.TOOL_RESULT)
     """The hooks before and after it: a world's tool declares ``action`` and ``predicted_state``."""
+    ladder: tuple[tuple[str, Callable[[dict[str, Any]], dict[str, Any]]], ...] = ()
+    """What it can give up when a budget has no room: a name, and a function of its inputs to smaller ones."""
     description: str = ""
     inputs: Mapping[str, inspect.Parameter] = field(default_factory=dict)
     injected: Mapping[str, Any] = field(default_factory=dict)
@@ -82,8 +84,12 @@ def tool(
     side_effects: bool = False,
     resource: str = "",
     hooks: tuple[str, str] = (Hook.TOOL_ARGS, Hook.TOOL_RESULT),
+    ladder: Iterable[tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]] = (),
 ) -> Callable[[F], F]:
     """Make a function a tool.
+
+    Keyword-only parameters are filled for it: ``world`` (the step's world model), ``simulator`` (its true
+    simulator), ``call`` (a `Call`: hold, seed, artifacts, progress).
 
     Args:
         estimate: called with the same inputs (without injected ones); returns an upper bound of the cost.
@@ -91,6 +97,7 @@ def tool(
         side_effects: whether it changes anything outside the run.
         resource: what it occupies, such as ``gpu:0``; calls on one resource run one at a time.
         hooks: the guardrail hooks before and after the call.
+        ladder: what it can give up when the budget has no room, in order: ``(name, inputs -> smaller inputs)``.
     """
 
     def attach(function: F) -> F:
@@ -104,6 +111,7 @@ def tool(
             side_effects=side_effects,
             resource=resource,
             hooks=hooks,
+            ladder=tuple(ladder),
             description=_summary(function),
             inputs={n: p for n, p in parameters.items() if n not in keyword_only},
             injected={n: hints.get(n) for n in keyword_only},

@@ -162,8 +162,13 @@ def _serve(where: str, path: Path, context: int, threads: int, key: str) -> Any:
     parameters.warmup = False
     parameters.verbosity = -1
     parameters.api_keys = [key]
+    parameters.endpoint_metrics = True
     try:
-        return xllamacpp.Server(parameters)
+        server = xllamacpp.Server(parameters)
+        # llama.cpp forgets a stop that comes before its task loop runs, and then never stops: a first
+        # task's answer proves that the loop is running.
+        server.handle_metrics()
+        return server
     except RuntimeError:
         raise InvalidInputError(
             where,

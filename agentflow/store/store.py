@@ -20,6 +20,7 @@ from agentflow.core.records import (
     GuardRecord,
     RunStatus,
     ScoreRecord,
+    StepStatus,
     digest_of,
 )
 from agentflow.store.database import BUSY_MS, Database, insert_new
@@ -192,7 +193,10 @@ class Store:
         started_ms: int,
         transaction: Connection | None = None,
     ) -> bool:
-        """Write a finished step with its verdicts, scores and artifacts; the first writer of a key wins.
+        """Write a step with its verdicts, scores and artifacts; the first usable outcome of a key stays.
+
+        A step that was only ``called`` (paid for, its result still to be guarded), or that failed, is
+        replaced by what comes later.
 
         Args:
             run_id: the run; with the next three it makes the `step_key`.
@@ -204,7 +208,7 @@ class Store:
             transaction: the one to take part in; without it, the record is one of its own.
 
         Returns:
-            Whether this call wrote it; False where the step was finished before, and nothing was changed.
+            Whether this call wrote it; False where the step stood finished, and nothing was changed.
         """
         if transaction is None:
             with self.transaction() as own:
@@ -223,8 +227,11 @@ class Store:
             "started_ms": started_ms,
             "ended_ms": now_ms(),
         }
-        if not insert_new(transaction, StepRow, [step]):
+        if not insert_new(transaction, StepRow, [step]) and not _replace(transaction, step):
             return False
+        if envelope.status is StepStatus.CALLED:
+            _link_artifacts(transaction, run_id, path, envelope.artifacts)
+            return True
         _insert(transaction, VerdictRow, [_verdict_row(run_id, key, record) for record in envelope.verdicts])
         _insert(transaction, ScoreRow, [_score_row(run_id, key, record) for record in envelope.scores])
         _link_artifacts(transaction, run_id, path, envelope.artifacts)
@@ -298,6 +305,15 @@ def _columns(table: type[SQLModel]) -> list[Any]:
 
 _RUN_BY_ID = select(*_columns(RunRow)).where(col(RunRow.id) == bindparam("run_id"))
 _ENVELOPE_BY_KEY = select(col(StepRow.envelope)).where(col(StepRow.key) == bindparam("key"))
+
+
+_FINAL = [status.value for status in (StepStatus.OK, StepStatus.DEGRADED, StepStatus.SKIPPED)]
+
+
+def _replace(connection: Connection, step: dict[str, Any]) -> bool:
+    """Put a step's outcome in the place of one that is not final; return whether there was such a one."""
+    query = update(StepRow).where(col(StepRow.key) == step["key"], col(StepRow.status).not_in(_FINAL))
+    return bool(connection.execute(query.values(step)).rowcount)
 
 
 def _insert(connection: Connection, table: type[SQLModel], rows: list[dict[str, Any]]) -> None:

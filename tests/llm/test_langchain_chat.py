@@ -248,5 +248,6 @@ def test_a_model_on_ones_own_machine_needs_no_price():
 
 
 def test_the_program_hands_its_object_over():
-    built = build_chat_model("planner", {"provider": "langchain", "price": PRICE}, GenericFakeChatModel(messages=iter(["hello"])))
+    model = GenericFakeChatModel(messages=iter(["hello"]))
+    built = build_chat_model("planner", {"provider": "langchain", "price": PRICE}, model)
     assert ask(built).text == "hello"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agentflow.core.errors import InvalidInputError
+from agentflow.core.errors import InvalidInputError, ModelError
 from agentflow.core.protocols import ChatModel, Message
 from agentflow.llm.local import LocalLlama
 
@@ -54,10 +54,9 @@ def test_a_model_that_was_closed_is_loaded_again(small_model):
 
 
 def test_a_prompt_longer_than_the_context_is_an_error_that_says_so(small_model):
-    from agentflow.core.errors import ModelError
-
     long = [Message(role="user", content="word " * 600)]
-    with LocalLlama("planner", small_model, context=512, threads=1) as chat, pytest.raises(ModelError) as caught:
+    chat = LocalLlama("planner", small_model, context=512, threads=1)
+    with chat, pytest.raises(ModelError) as caught:
         asyncio.run(chat.complete(long, max_tokens=1))
     assert "context" in caught.value.problem
     assert not caught.value.retryable
@@ -85,5 +84,5 @@ def test_a_file_that_was_cut_off_is_refused_when_it_is_loaded(small_model, tmp_p
     path = tmp_path / "model.gguf"
     with small_model.open("rb") as file:
         path.write_bytes(file.read(100_000))
-    with pytest.raises(InvalidInputError, match="which llama.cpp cannot load"):
+    with pytest.raises(InvalidInputError, match=r"which llama\.cpp cannot load"):
         LocalLlama("planner", path).start()

@@ -74,7 +74,7 @@ def test_options_and_the_key_are_sent():
 
 
 def test_an_option_that_would_multiply_the_cost_is_refused():
-    with pytest.raises(UnknownNameError, match="option of models.planner 'n'"):
+    with pytest.raises(UnknownNameError, match=r"option of models\.planner 'n'"):
         OpenAIChat("planner", "http://localhost:1", "tiny", options={"n": 8})
 
 

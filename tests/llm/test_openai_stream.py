@@ -1,6 +1,7 @@
 """Streams of `OpenAIChat` over real HTTP: pieces, usage, and every way for a stream to end badly."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -127,9 +128,10 @@ def test_an_error_inside_a_stream_is_told_and_booked():
 
 
 def test_an_endpoint_that_does_not_stream_is_understood_all_the_same():
-    body = b'{"choices": [{"message": {"content": "whole"}}], "usage": {"prompt_tokens": 4, "completion_tokens": 1}}'
+    usage = {"prompt_tokens": 4, "completion_tokens": 1}
+    body = json.dumps({"choices": [{"message": {"content": "whole"}}], "usage": usage})
     with ScriptedLLMServer() as server:
-        server.malformed_body(body)  # an ordinary body, where the request asked for a stream
+        server.malformed_body(body.encode())  # an ordinary body, where the request asked for a stream
         pieces, answer = stream(chat_at(server))
     assert (pieces, answer.usage.tokens) == (["whole"], 5)
 
@@ -146,11 +148,8 @@ def read_events(*chunks):
 
 
 def test_events_are_read_however_their_bytes_arrive():
-    assert read_events(b": ping\r\n\r\nda", b"ta: {1}\r", b"\n\r\ndata:a\ndata: b\n\nevent: x\n\n", b"data: end") == [
-        "{1}",
-        "a\nb",
-        "end",
-    ]
+    chunks = b": ping\r\n\r\nda", b"ta: {1}\r", b"\n\r\ndata:a\ndata: b\n\nevent: x\n\n", b"data: end"
+    assert read_events(*chunks) == ["{1}", "a\nb", "end"]
     letters = "data: é€\n\n".encode()
     assert read_events(*(letters[i : i + 1] for i in range(len(letters)))) == ["é€"]
 

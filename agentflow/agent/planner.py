@@ -1,0 +1,300 @@
+"""The planner: propose, roll out, score, guard, revise; only what passed every guardrail comes back.
+
+::
+
+    sentence ▸ Goal ▸ guard(plan) ▸ pool (model's proposals, search, "do nothing") ▸ limits ▸ one batched rollout
+        ▸ scores ▸ guard(action, predicted_state) ▸ none passed or not near enough? violations to the model,
+        search again from the best, at most R rounds
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from agentflow.agent import goals
+from agentflow.agent.goals import Goal
+from agentflow.agent.plan import Candidate, Plan
+from agentflow.agent.search import Pool, Search, SearchSettings, bounds
+from agentflow.core.amounts import Amounts
+from agentflow.core.errors import BudgetExceededError, GuardrailBlockedError, StepFailedError
+from agentflow.core.protocols import Call
+from agentflow.core.records import Envelope, Hook, StepStatus
+from agentflow.execution import values
+from agentflow.execution.context import RunContext
+from agentflow.execution.metering import metered
+from agentflow.execution.step import Rung, StepCall, perform
+from agentflow.guard.engine import GuardEngine
+from agentflow.worldmodel.contract import Floats, Rollout
+
+NEAR_ENOUGH = 0.4
+"""A round is the last when the best that passed is within this share of the goal's tolerance."""
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """What an agent step asks for."""
+
+    sentence: str
+    scene: dict[str, Any]
+    model: str = "embedded"
+    candidates: int = 64
+    horizon_steps: int = 30
+    rounds: int = 3
+    keep: int = 4
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What a language model made of the request: the goal, and pushes that it would try."""
+
+    goal: Goal
+    seeds: tuple[tuple[str, Floats, str], ...] = ()
+    """Name, actions ``[H, A]``, rationale."""
+
+
+class Proposer(Protocol):
+    """Turns a sentence into a goal, and violations into new proposals."""
+
+    async def propose(self, request: PlanRequest, state: Floats, violations: list[str]) -> Proposal:
+        """Return the goal and what to try; ``violations`` say what was wrong with earlier proposals."""
+        ...
+
+
+@dataclass
+class Planner:
+    """One agent step at work. Every prediction and every chat passes the envelope, on the step's own budget."""
+
+    context: RunContext
+    world: Any
+    guards: GuardEngine
+    scope: str
+    path: str
+    proposer: Proposer
+    verdicts: list[Any] = field(default_factory=list)
+
+    async def plan(self, request: PlanRequest) -> Plan:
+        """Return a plan.
+
+        Raises:
+            GoalNotUnderstoodError: the sentence says nothing that the proposer can turn into a goal.
+            GuardrailBlockedError: the goal, or every candidate of every round, was refused.
+            BudgetExceededError: a round does not fit into the budget, even at the end of the ladder.
+        """
+        state = self.world.encode(request.scene)
+        proposal = await self.proposer.propose(request, state, [])
+        goal = proposal.goal
+        (await self._check(Hook.PLAN, {"goal": goal.model_dump(mode="json"), "scene": request.scene})).raise_if_blocked()
+        task = self.world.task(goals.describe(goal))
+        settings = SearchSettings(request.candidates, request.horizon_steps, request.rounds)
+        low, high = bounds(self.world)
+        search = Search(state, task, np.random.default_rng(self.context.seed), settings, low, high)
+        found = _Found(search, request, goal, state)
+        for turn in range(1, request.rounds + 1):
+            await self._round(found, proposal, turn)
+            if found.near_enough() or turn == request.rounds:
+                break
+            if not found.passed and found.violations:
+                proposal = await self.proposer.propose(request, state, found.violations)
+        if not found.passed:
+            raise found.refusal()
+        return found.plan()
+
+    async def _round(self, found: _Found, proposal: Proposal, turn: int) -> None:
+        seeds = [(name, actions) for name, actions, _ in proposal.seeds]
+        found.rationales |= {name: text for name, _, text in proposal.seeds}
+        batch, names = found.search.ask(seeds)
+        rollout, rungs = await self._predict(found.state, batch, turn)
+        found.rungs += rungs
+        found.tried += len(rollout.actions)
+        pool = found.search.tell(rollout, names)
+        if turn == 1:
+            found.do_nothing_m = float(found.search.task.distance(rollout.states[0, -1]))
+        self.context.emit(
+            "progress", self.path, f"round {turn}: best {100 * float(pool.terms['goal'][0]):.1f} cm from the goal",
+            done=turn, total=found.request.rounds,
+        )  # fmt: skip
+        await self._guard(found, pool, turn)
+
+    async def _guard(self, found: _Found, pool: Pool, turn: int) -> None:
+        """Run the guardrails of action and predicted state over the best, until enough have passed."""
+        found.passed.clear()
+        for index in range(len(pool)):
+            if len(found.passed) >= found.request.keep:
+                break
+            candidate = found.candidate(pool, index, turn)
+            why = await self._violations(found, pool, index)
+            if why:
+                found.rejected.append(candidate.model_copy(update={"violations": why}))
+                found.search.penalise(index)
+                found.violations += why
+            else:
+                found.passed.append(candidate)
+        found.search.sort()
+
+    async def _violations(self, found: _Found, pool: Pool, index: int) -> list[str]:
+        actions = pool.actions[index]
+        given = {"scene": found.request.scene, "actions": actions.tolist()}
+        for hook, value in ((Hook.ACTION, given), (Hook.PREDICTED_STATE, {"rollout": pool.rollout.pick(index)})):
+            checked = await self._check(hook, value)
+            if checked.blocked is not None:
+                return [f"{checked.blocked.guardrail}: {checked.blocked.reason}"]
+        return []
+
+    async def _check(self, hook: Hook, value: Any) -> Any:
+        checked = await self.guards.check(hook, value, step=self.path, labels=("agent",), run=self.context.view)
+        self.verdicts += checked.records
+        return checked
+
+    async def _predict(self, state: Floats, batch: Floats, turn: int) -> tuple[Rollout, list[str]]:
+        """Roll a batch out within the envelope; where the budget has no room, fewer candidates and steps."""
+        world = self.world
+
+        def estimate(given: dict[str, Any]) -> Amounts:
+            amounts: Amounts = world.estimate(given["sequences"], given["horizon_steps"])
+            return amounts
+
+        async def body(ticket: Call, given: dict[str, Any]) -> Rollout:
+            actions = batch[: given["sequences"], : given["horizon_steps"]]
+            rollout = await asyncio.to_thread(metered(world, ticket.meter).predict, state, actions)
+            return Rollout(
+                rollout.world, rollout.entities, rollout.actions, rollout.states, rollout.radius90,
+                rollout.trusted_steps, None, {},
+            )  # fmt: skip
+
+        inputs = {
+            "world": world.name,
+            "sequences": len(batch),
+            "horizon_steps": int(batch.shape[1]),
+            "actions_digest": values.digest(batch),
+        }
+        envelope = await self.call(
+            f"predict[{turn}]", f"{world.name}.predict", inputs, body, estimate=estimate,
+            before=Hook.TOOL_ARGS, after=Hook.TOOL_RESULT, ladder=_ladder(len(batch), int(batch.shape[1])),
+        )  # fmt: skip
+        rollout = values.decode(envelope.output, self.context.artifacts)
+        return rollout, envelope.rungs
+
+    async def call(
+        self,
+        name: str,
+        what: str,
+        inputs: dict[str, Any],
+        body: Callable[[Call, dict[str, Any]], Any],
+        **options: Any,
+    ) -> Envelope:
+        """Put one of the agent's own calls through the envelope; what went wrong in it is raised here."""
+        envelope = await perform(
+            self.context,
+            StepCall(
+                id=self.path, path=f"{self.path}/{name}", kind="agent_call", name=what, inputs=lambda: inputs,
+                body=body, scope=self.scope, guards=self.guards, labels=("agent",), **options,
+            ),
+        )  # fmt: skip
+        if not envelope.usable:
+            raise _as_error(self.path, envelope, self.scope)
+        return envelope
+
+
+@dataclass
+class _Found:
+    """What the rounds have found so far."""
+
+    search: Search
+    request: PlanRequest
+    goal: Goal
+    state: Floats
+    passed: list[Candidate] = field(default_factory=list)
+    rejected: list[Candidate] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
+    rationales: dict[str, str] = field(default_factory=dict)
+    rungs: list[str] = field(default_factory=list)
+    tried: int = 0
+    do_nothing_m: float = 0.0
+
+    def near_enough(self) -> bool:
+        """Whether the best that passed needs no further round."""
+        return bool(self.passed) and self.passed[0].scores["goal"] < NEAR_ENOUGH * self.goal.tolerance_m
+
+    def candidate(self, pool: Pool, index: int, turn: int) -> Candidate:
+        """Return one of the pool as it goes into a plan."""
+        scores = {name: round(float(term[index]), 5) for name, term in pool.terms.items()}
+        scores["cost"] = round(float(pool.cost[index]), 5)
+        trusted = None if pool.rollout.trusted_steps is None else int(pool.rollout.trusted_steps[index])
+        source = pool.sources[index]
+        return Candidate(
+            source=source,
+            actions=[[round(float(x), 5) for x in step] for step in pool.actions[index]],
+            rationale=self.rationales.get(source, _why(source)),
+            scores=scores,
+            trusted_steps=trusted,
+            round=turn,
+        )
+
+    def refusal(self) -> GuardrailBlockedError:
+        """Return the error of a search in which nothing passed."""
+        name, _, reason = (self.violations[-1] if self.violations else "planner: nothing was found").partition(": ")
+        return GuardrailBlockedError(
+            name,
+            Hook.PREDICTED_STATE,
+            f"none of {self.tried} candidates passed in {self.search.turn} rounds; the last one: {reason}",
+        )
+
+    def plan(self) -> Plan:
+        """Return the plan."""
+        return Plan(
+            goal=self.goal,
+            model=self.request.model,
+            candidates=self.passed,
+            rejected=self.rejected[-8:],
+            rounds=self.search.turn,
+            tried=self.tried,
+            history=[round(cost, 5) for cost in self.search.history],
+            do_nothing_m=round(self.do_nothing_m, 5),
+            rungs=self.rungs,
+        )
+
+
+def _why(source: str) -> str:
+    return {
+        "do nothing": "the baseline: leave everything as it is",
+        "push": "a push from behind the body towards its place",
+        "refined": "a good push, changed a little",
+        "cut": "a good push, ended where it was best",
+    }.get(source, source)
+
+
+def _ladder(candidates: int, horizon: int) -> list[Rung]:
+    """Return what planning gives up: candidates down to 8, then steps down to 10."""
+    rungs: list[Rung] = []
+    while candidates > 8:
+        fewer = max(8, candidates // 2)
+        rungs.append((f"{candidates} → {fewer} candidates", lambda given, n=fewer: {**given, "sequences": n}))
+        candidates = fewer
+    while horizon > 10:
+        shorter = max(10, horizon * 2 // 3)
+        rungs.append((f"horizon {horizon} → {shorter} steps", lambda given, n=shorter: {**given, "horizon_steps": n}))
+        horizon = shorter
+    return rungs
+
+
+def _as_error(path: str, envelope: Envelope, scope: str) -> Exception:
+    if envelope.status is StepStatus.EXHAUSTED:
+        return ExhaustedInside(scope, envelope.error or "")
+    if envelope.status is StepStatus.REFUSED and envelope.verdicts:
+        last = envelope.verdicts[-1]
+        return GuardrailBlockedError(last.guardrail, last.hook, last.reason)
+    return StepFailedError(path, envelope.error or "no reason given")
+
+
+class ExhaustedInside(BudgetExceededError):
+    """A call inside a step met a cap; the message is the inner one's."""
+
+    def __init__(self, scope: str, message: str) -> None:
+        Exception.__init__(self, message)
+        self.scope, self.dimension = scope, "inner call"
+        self.requested = self.left = self.cap = 0
