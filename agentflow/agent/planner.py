@@ -126,24 +126,28 @@ class Planner:
         for index in range(len(pool)):
             if len(found.passed) >= found.request.keep:
                 break
-            candidate = found.candidate(pool, index, turn)
-            why = await self._violations(found, pool, index)
+            rollout, why = await self._judge(found, pool, index)
+            candidate = found.candidate(pool, index, turn, rollout)
             if why:
                 found.rejected.append(candidate.model_copy(update={"violations": why}))
                 found.search.penalise(index)
                 found.violations += why
             else:
                 found.passed.append(candidate)
+        found.passed.sort(key=lambda candidate: candidate.scores["cost"])
         found.search.sort()
 
-    async def _violations(self, found: _Found, pool: Pool, index: int) -> list[str]:
-        actions = pool.actions[index]
-        given = {"scene": found.request.scene, "actions": actions.tolist()}
-        for hook, value in ((Hook.ACTION, given), (Hook.PREDICTED_STATE, {"rollout": pool.rollout.pick(index)})):
+    async def _judge(self, found: _Found, pool: Pool, index: int) -> tuple[Rollout, list[str]]:
+        """Return the rollout as the guardrails let it pass (a shorter one, perhaps), or why they do not."""
+        rollout = pool.rollout.pick(index)
+        actions = {"scene": found.request.scene, "actions": rollout.actions[0].tolist()}
+        for hook, value in ((Hook.ACTION, actions), (Hook.PREDICTED_STATE, {"rollout": rollout})):
             checked = await self._check(hook, value)
             if checked.blocked is not None:
-                return [f"{checked.blocked.guardrail}: {checked.blocked.reason}"]
-        return []
+                return rollout, [f"{checked.blocked.guardrail}: {checked.blocked.reason}"]
+            if hook is Hook.PREDICTED_STATE:
+                rollout = checked.value["rollout"]
+        return rollout, []
 
     async def _check(self, hook: Hook, value: Any) -> Any:
         checked = await self.guards.check(hook, value, step=self.path, labels=("agent",), run=self.context.view)
@@ -220,18 +224,18 @@ class _Found:
         """Whether the best that passed needs no further round."""
         return bool(self.passed) and self.passed[0].scores["goal"] < NEAR_ENOUGH * self.goal.tolerance_m
 
-    def candidate(self, pool: Pool, index: int, turn: int) -> Candidate:
-        """Return one of the pool as it goes into a plan."""
-        scores = {name: round(float(term[index]), 5) for name, term in pool.terms.items()}
-        scores["cost"] = round(float(pool.cost[index]), 5)
-        trusted = None if pool.rollout.trusted_steps is None else int(pool.rollout.trusted_steps[index])
+    def candidate(self, pool: Pool, index: int, turn: int, rollout: Rollout) -> Candidate:
+        """Return one of the pool as it goes into a plan: with ``rollout``, which guardrails may have cut."""
+        terms = self.search.task.objective(rollout, self.state)
+        scores = {name: round(float(term[0]), 5) for name, term in terms.items()}
+        scores["cost"] = round(float(self.search.task.cost(terms)[0]), 5)
         source = pool.sources[index]
         return Candidate(
             source=source,
-            actions=[[round(float(x), 5) for x in step] for step in pool.actions[index]],
+            actions=[[round(float(x), 5) for x in step] for step in rollout.actions[0]],
             rationale=self.rationales.get(source, _why(source)),
             scores=scores,
-            trusted_steps=trusted,
+            trusted_steps=None if rollout.trusted_steps is None else int(rollout.trusted_steps[0]),
             round=turn,
         )
 

@@ -30,6 +30,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from agentflow.core.amounts import Amounts
+
 
 class AgentflowError(Exception):
     """Base of everything agentflow raises on purpose."""
@@ -197,14 +199,19 @@ class StepTimeoutError(RunError):
 
 
 class ModelError(RunError):
-    """A language model's endpoint failed. ``spent_tokens`` were used before it did."""
+    """A language model's endpoint failed. ``spent`` is what was used before it did."""
 
     def __init__(
-        self, model: str, problem: str, todo: str, *, retryable: bool = False, spent_tokens: int = 0
+        self, model: str, problem: str, todo: str, *, retryable: bool = False, spent: Amounts | None = None
     ) -> None:
         self.model, self.problem, self.retryable = model, problem, retryable
-        self.spent_tokens = spent_tokens
+        self.spent = spent or Amounts()
         super().__init__(f"language model '{model}': {problem}. {todo}")
+
+    @property
+    def spent_tokens(self) -> int:
+        """Tokens used before it failed."""
+        return self.spent.tokens
 
 
 class StorageError(RunError):
@@ -213,7 +220,7 @@ class StorageError(RunError):
     def __init__(self, what: str, path: str, cause: BaseException | str) -> None:
         self.what, self.path = what, path
         super().__init__(
-            f"{what}: {path} could not be used: {cause}. Free some space if the disk is full; otherwise check "
+            f"{what}: {path}: {cause}. Free some space if the disk is full; otherwise check "
             "that the file is whole and no other program holds it. What was finished before is kept."
         )
 

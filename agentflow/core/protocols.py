@@ -57,7 +57,14 @@ class ChatModel(Protocol):
 
     name: str
 
-    def estimate(self, messages: Sequence[Message], max_tokens: int) -> Amounts:
+    def estimate(
+        self,
+        messages: Sequence[Message],
+        max_tokens: int,
+        *,
+        schema: dict[str, Any] | None = None,
+        tools: Sequence[dict[str, Any]] = (),
+    ) -> Amounts:
         """Return an upper bound of what `complete` may cost."""
         ...
 
@@ -80,7 +87,7 @@ class ChatModel(Protocol):
             on_text: called with each piece of text as it arrives; given, the answer is streamed.
 
         Raises:
-            ModelError: the endpoint failed; ``spent_tokens`` says what was used before.
+            ModelError: the endpoint failed; ``spent`` says what was used before.
         """
         ...
 

@@ -112,6 +112,11 @@ async def perform(context: RunContext, call: StepCall) -> Envelope:
     return await _Envelope(context, call).run()
 
 
+def _bill(amounts: Amounts) -> Amounts:
+    """Return what somebody else bills for: tokens and money."""
+    return Amounts(tokens=amounts.tokens, micro_usd=amounts.micro_usd)
+
+
 class _Envelope:
     def __init__(self, context: RunContext, call: StepCall) -> None:
         self.context, self.call = context, call
@@ -202,7 +207,10 @@ class _Envelope:
         begin = time.monotonic()
         try:
             output = await self._body(inputs, meter, hold, begin)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, (asyncio.CancelledError, StepTimeoutError)):
+                # cut off in the middle of a paid call: what it will be billed is not known, so all of it
+                meter.charge(_bill(hold.amounts).minus(_bill(meter.spent)))
             self._settle(hold, meter, begin, None)
             raise
         made: list[Artifact] = []

@@ -13,7 +13,7 @@ from agentflow.core.amounts import Amounts
 from agentflow.core.errors import InvalidInputError
 from agentflow.core.protocols import Call
 from agentflow.core.records import Hook
-from agentflow.core.registry import ToolSpec
+from agentflow.core.registry import ScorerSpec, ToolSpec
 from agentflow.execution import values
 from agentflow.execution.context import RunContext
 from agentflow.execution.metering import metered
@@ -70,7 +70,7 @@ def tool_step(
     )
 
 
-def typed_inputs(spec: ToolSpec, given: Mapping[str, Any]) -> dict[str, Any]:
+def typed_inputs(spec: ToolSpec | ScorerSpec, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return inputs as the tool's annotations want them.
 
     Raises:
@@ -90,7 +90,7 @@ def typed_inputs(spec: ToolSpec, given: Mapping[str, Any]) -> dict[str, Any]:
     return typed
 
 
-def _typed(spec: ToolSpec, name: str, value: Any) -> Any:
+def _typed(spec: ToolSpec | ScorerSpec, name: str, value: Any) -> Any:
     hint = spec.hints.get(name, Any)
     if hint is Any or isinstance(value, Rollout):
         return value

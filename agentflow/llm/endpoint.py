@@ -94,7 +94,7 @@ class Endpoint:
 
     def client(self) -> httpx.AsyncClient:
         """Return a client for one call; it belongs to the event loop that asks."""
-        timeout = httpx.Timeout(self._timeout_s, connect=CONNECT_S)
+        timeout = httpx.Timeout(CONNECT_S, read=self._timeout_s)
         # A proxy of the environment must not be asked for this very machine.
         return httpx.AsyncClient(verify=self._tls, timeout=timeout, trust_env=not is_loopback(str(self.url)))
 

@@ -172,7 +172,7 @@ class LangChainChat:
                 f"the answer cannot be used: {error}",
                 "Ask for less at once, or use a model that keeps to schemas and tools.",
                 retryable=True,
-                spent_tokens=tokens.input + tokens.output,
+                spent=self._amounts(tokens),
             ) from None
 
     def _failed(self, error: Exception, seen: Tokens | None, bound: Tokens) -> ModelError:
@@ -188,7 +188,7 @@ class LangChainChat:
             " ".join(text.split())[:300],
             "Check this model's settings and its provider.",
             retryable=_transient(error, status),
-            spent_tokens=spent.input + spent.output,
+            spent=self._amounts(spent),
         )
 
     def _amounts(self, tokens: Tokens) -> Amounts:

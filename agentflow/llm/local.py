@@ -91,7 +91,11 @@ class LocalLlama:
             return self._chat
 
     def close(self) -> None:
-        """Stop the server and free the model's memory; a later call loads it again."""
+        """Stop the server and free the model's memory; a later call loads it again.
+
+        Close it when no call is in progress: llama.cpp lets one that is hold it up for half a minute, and the
+        call fails.
+        """
         with self._lock:
             self._chat = self._server = None
 

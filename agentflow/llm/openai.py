@@ -154,7 +154,9 @@ class OpenAIChat:
             f"{failure.problem}{tries}",
             failure.todo,
             retryable=failure.again,
-            spent_tokens=tally.tokens.input + tally.tokens.output,
+            spent=Amounts(
+                tokens=tally.tokens.input + tally.tokens.output, micro_usd=tally.micro_usd
+            ),
         )
 
 
@@ -174,9 +176,7 @@ class _Tally:
         self.micro_usd += self._price.micro_usd(tokens)
         self.paid_attempts += 1
 
-    def completion(
-        self, answer: Answer, data: Any, calls: tuple[ToolCall, ...], model: str
-    ) -> Completion:
+    def completion(self, answer: Answer, data: Any, calls: tuple[ToolCall, ...], model: str) -> Completion:
         """Return the answer with all that it took."""
         total = self.tokens.input + self.tokens.output
         return Completion(

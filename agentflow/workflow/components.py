@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -56,7 +57,7 @@ class Checker:
             for index, step in enumerate(workflow.steps):
                 if (*path, "steps", index) not in self.report.broken:
                     self._step(step, (*path, "steps", index), workflow)
-            self._cycle(name)
+        self._cycles()
 
     def _known(self, path: KeyPath, what: str, name: str, allowed: Iterable[str]) -> bool:
         known = sorted(allowed)
@@ -205,25 +206,26 @@ class Checker:
         if problem:
             self.report.add(here, f"{who}: '{name}' does not take {shown(value)}: {problem}.")
 
-    def _cycle(self, name: str) -> None:
-        """Note the step by which a workflow runs itself, directly or through others."""
-        for index, step in enumerate(self.spec.workflows[name].steps):
-            if step.workflow is not None and name in _reached(self.spec, step.workflow):
-                path = ("workflows", name, "steps", index, "workflow")
-                self.report.add(
-                    path, f"workflow '{name}' would run itself through '{step.workflow}', without end."
-                )
+    def _cycles(self) -> None:
+        """Note, for each circle of workflows that run one another, the step that closes it."""
+        calls = {
+            name: {step.workflow: index for index, step in enumerate(workflow.steps) if step.workflow}
+            for name, workflow in self.spec.workflows.items()
+        }
+        while circle := _circle(calls):
+            caller, called = circle[-2:]
+            shown = circle if len(circle) < 10 else [*circle[:8], "…", called]
+            path = ("workflows", caller, "steps", calls[caller].pop(called), "workflow")
+            self.report.add(path, f"these workflows run one another without end: {' → '.join(shown)}.")
 
 
-def _reached(spec: FileSpec, start: str) -> set[str]:
-    found: set[str] = set()
-    waiting = [start]
-    while waiting:
-        name = waiting.pop()
-        if name not in found and name in spec.workflows:
-            found.add(name)
-            waiting += [step.workflow for step in spec.workflows[name].steps if step.workflow]
-    return found
+def _circle(calls: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """Return workflows of which each runs the next, the last one being the first again; or nothing."""
+    try:
+        TopologicalSorter(calls).prepare()
+    except CycleError as error:
+        return [str(name) for name in reversed(error.args[1])]
+    return []
 
 
 def _input_of(value: Any, workflow: Workflow) -> InputSpec | None:

@@ -15,7 +15,7 @@ from agentflow.workflow.schema import FileSpec, InputSpec, Workflow
 from agentflow.workflow.steps import Evaluate, GuardrailUse, Step
 from agentflow.workflow.traps import cut_by_comment
 
-STEP_FIELDS = ("output", "status", "skipped", "error", "usage")
+STEP_FIELDS = ("output", "status", "ok", "skipped", "error", "usage")
 """What expressions may read of an earlier step; of a ``foreach`` also ``results``."""
 MAX_EXPRESSION_TEXT = 50_000
 """Characters of all expressions of a file together."""
@@ -52,13 +52,13 @@ class Place:
     roots: Roots
     inputs: Mapping[str, InputSpec]
     earlier: Mapping[str, Step] = field(default_factory=dict)
-    later: Sequence[str] = ()
+    all_steps: frozenset[str] = frozenset()
     sample: Mapping[str, Any] = field(default_factory=dict)
     """Values of the right types for roots whose types are known."""
 
     def plus(self, *roots: str) -> Place:
         """Return the place with more names."""
-        return Place(self.roots | set(roots), self.inputs, self.earlier, self.later, self.sample)
+        return Place(self.roots | set(roots), self.inputs, self.earlier, self.all_steps, self.sample)
 
 
 def check_file_expressions(spec: FileSpec, report: Report) -> None:
@@ -82,6 +82,7 @@ def _check_workflow(workflow: Workflow, path: KeyPath, report: Report) -> None:
     place = Place(_ALWAYS, workflow.inputs)
     _check_guardrails(workflow.guardrails, path, place, report)
     ids = [step.id for step in workflow.steps]
+    all_ids = frozenset(ids)
     earlier: dict[str, Step] = {}
     for index, step in enumerate(workflow.steps):
         here = (*path, "steps", index)
@@ -91,8 +92,7 @@ def _check_workflow(workflow: Workflow, path: KeyPath, report: Report) -> None:
                 (*here, "id"), f"the step id '{step.id}' stands here a second time; first on line {first}."
             )
         if here not in report.broken:
-            later = [other for other in ids[index:] if other not in earlier]
-            _check_step(step, here, Place(_STEPS, workflow.inputs, dict(earlier), later), report)
+            _check_step(step, here, Place(_STEPS, workflow.inputs, earlier, all_ids), report)
         earlier[step.id] = step
     check_templates(workflow.outputs, (*path, "outputs"), Place(_STEPS, workflow.inputs, earlier), report)
 
@@ -151,9 +151,11 @@ def _check_evaluate(evaluate: Evaluate, path: KeyPath, place: Place, report: Rep
 
 
 def _check_goto(goto: str, path: KeyPath, place: Place, report: Report) -> None:
-    if goto in place.later:
+    if goto in place.earlier:
+        return
+    if goto in place.all_steps:
         report.add(path, f"goto leads back only; '{goto}' does not come before this step.")
-    elif goto not in place.earlier:
+    else:
         known = ", ".join(place.earlier) or "none"
         report.add(
             path, f"unknown step '{goto}'.{nearest(goto, place.earlier)} Steps before this one: {known}."
@@ -274,7 +276,7 @@ def _step_flaw(path: tuple[str, ...], place: Place) -> str:
     if len(path) < 2:
         return "name a step, as in steps.<id>.output."
     name = path[1]
-    if name in place.later:
+    if name not in place.earlier and name in place.all_steps:
         return f"step '{name}' does not come before this one; a step reads earlier steps only."
     if name not in place.earlier:
         known = ", ".join(place.earlier) or "none"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from agentflow.core.errors import Problem
@@ -15,6 +16,8 @@ _BARE = re.compile(r"(?:^|[\s{,-])(" + "|".join(EXPRESSION_KEYS) + r"):\s+(?=\S)
 _BLOCK_HEADER = re.compile(r"(?:^|[\s:-])[|>][-+0-9]*\s*(?:#.*)?$")
 _QUOTED = re.compile(r"""(?<![^\s:{\[,-])(?:"(?:\\.|[^"\\])*"|'(?:''|[^'])*')""")
 _MAX = 50
+_MAX_LINE = 500
+"""No person writes longer lines; each is looked through several times."""
 
 
 def syntax_problems(text: str, file: str, error: Any) -> list[Problem]:
@@ -24,8 +27,8 @@ def syntax_problems(text: str, file: str, error: Any) -> list[Problem]:
     lines = text.splitlines()
     traps = [
         Problem(file, number, column + 1, f"quote this expression: {reason}.")
-        for number, column, reason in _unquoted(lines)
-    ][:_MAX]
+        for number, column, reason in islice(_unquoted(lines), _MAX)
+    ]
     marks = [mark for mark in (error.problem_mark, error.context_mark) if mark is not None]
     if any(trap.line in {mark.line + 1 for mark in marks} for trap in traps):
         return traps
@@ -56,7 +59,7 @@ def _plain_error(file: str, error: Any, marks: list[Any]) -> Problem:
 def _bare_expression(file: str, lines: list[str], marks: list[Any]) -> Problem | None:
     for mark in marks:
         line = lines[mark.line] if mark.line < len(lines) else ""
-        for match in reversed(list(_BARE.finditer(line, 0, mark.column + 1))):
+        for match in reversed(list(_BARE.finditer(line, 0, min(mark.column + 1, _MAX_LINE)))):
             message = (
                 f"quote this expression: the value of '{match[1]}' starts or goes on in a way that YAML "
                 f"reads as its own. Write {match[1]}: '…'."
@@ -73,6 +76,7 @@ def _unquoted(lines: list[str]) -> Iterator[tuple[int, int, str]]:
         if block is not None and (indent > block or not line.strip()):
             continue
         block = indent if _BLOCK_HEADER.search(line) else None
+        line = line[:_MAX_LINE]
         if "${{" not in line:
             continue
         bare = _QUOTED.sub(lambda found: " " * len(found[0]), line)

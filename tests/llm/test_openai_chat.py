@@ -1,6 +1,7 @@
 """`OpenAIChat` over real HTTP on loopback: answers, failures, repetitions, and what they cost."""
 
 import asyncio
+import json
 import socket
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -143,6 +144,55 @@ def test_a_malformed_body_is_booked_at_its_bound():
         server.malformed_body()
         chat = chat_at(server, max_paid_attempts=1)
         assert failure_of(chat).spent_tokens == chat.estimate(HI, 1024).tokens
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        [],
+        {},
+        {"choices": []},
+        {"choices": [{"message": None}]},
+        {"choices": [{"message": {"content": [1]}}]},
+        {"choices": [{"message": {"tool_calls": [{"id": "a"}]}}]},
+    ],
+)
+def test_a_body_of_another_shape_is_malformed(body):
+    with ScriptedLLMServer() as server:
+        server.malformed_body(json.dumps(body).encode())
+        error = failure_of(chat_at(server, max_paid_attempts=1))
+    assert "the answer cannot be used: a " in error.problem
+
+
+@pytest.mark.parametrize(
+    ("usage", "counted"),
+    [
+        ({"prompt_tokens": 10, "completion_tokens": 5}, (5, True)),
+        ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 40}, (30, True)),
+        ({"prompt_tokens": 10, "completion_tokens": 0}, (9, False)),
+        ({"prompt_tokens": "10", "completion_tokens": 5}, (9, False)),
+        ({"prompt_tokens": -10, "completion_tokens": 5}, (9, False)),
+        ("a lot", (9, False)),
+    ],
+)
+def test_only_usage_that_can_be_true_is_believed(usage, counted):
+    body = {"choices": [{"message": {"content": "hello"}}], "usage": usage}
+    with ScriptedLLMServer() as server:
+        server.malformed_body(json.dumps(body).encode())
+        answer = ask(chat_at(server), max_tokens=9)
+    assert (answer.output_tokens, answer.usage_measured) == counted
+    assert answer.usage.tokens == answer.input_tokens + answer.output_tokens
+    assert (answer.input_tokens == 10) is answer.usage_measured
+
+
+def test_a_model_that_declines_is_not_asked_again():
+    body = {"choices": [{"message": {"content": None, "refusal": "not that"}}]}
+    with ScriptedLLMServer() as server:
+        server.malformed_body(json.dumps(body).encode())
+        error = failure_of(chat_at(server), schema=SCHEMA)
+    assert "the model declined: not that" in error.problem
+    assert (len(server.requests), error.retryable) == (1, False)
 
 
 def test_an_answer_without_usage_costs_its_upper_bound():

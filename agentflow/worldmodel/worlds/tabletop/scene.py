@@ -185,3 +185,26 @@ def _refuse_overlaps(state: Floats) -> None:
                 raise InvalidInputError(
                     "scene", f"{ENTITIES[j]} and {ENTITIES[i]} in one place", "bodies that do not overlap"
                 )
+
+
+def describe(state: Floats) -> list[dict[str, Any]]:
+    """Return what stands on the table: name, position (m), reach (m), and whether it may be pushed."""
+    at = positions(state)
+    return [
+        {
+            "name": body.name,
+            "at": (round(float(at[1 + index, 0]), 4), round(float(at[1 + index, 1]), 4)),
+            "reach": body.reach,
+            "movable": index != GLASS,
+            "synonyms": _SYNONYMS[body.name],
+        }
+        for index, body in enumerate(BODIES)
+    ]
+
+
+_SYNONYMS = {
+    "red block": ("red square", "red cube", "square"),
+    "blue block": ("blue bar", "bar"),
+    "green disc": ("green disk", "green puck", "disk", "puck"),
+    "glass": ("cup",),
+}

@@ -18,7 +18,7 @@ from agentflow.core.errors import InvalidInputError, WeightsError
 from agentflow.worldmodel.backends import weights
 from agentflow.worldmodel.calibrate import Calibration
 from agentflow.worldmodel.contract import Floats, Rollout
-from agentflow.worldmodel.worlds.tabletop import dynamics, scene, training
+from agentflow.worldmodel.worlds.tabletop import dynamics, pushing, scene, training
 from agentflow.worldmodel.worlds.tabletop.task import PushTask
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -71,6 +71,16 @@ class TabletopWorld:
             )
         avoid = tuple(scene.NAMES.index(name) for name in goal["avoid"])
         return PushTask(scene.NAMES.index(goal["body"]), (float(x), float(y)), avoid)
+
+    def things(self, state: Floats) -> list[dict[str, Any]]:
+        """Return what a goal may name in ``state[34]``; see `scene.describe`."""
+        return scene.describe(state)
+
+    def push(self, state: Floats, body: str, place: tuple[float, float], horizon_steps: int) -> Floats:
+        """Return the plain push ``[H, 2]`` of ``body`` towards ``place`` (m)."""
+        index = np.array([scene.NAMES.index(body)])
+        aim = np.array([place], np.float32)
+        return pushing.push_paths(state[None], index, aim, horizon_steps, np.random.default_rng(0), jitter=0.0)[0]
 
     def estimate(self, sequences: int, horizon_steps: int) -> Amounts:
         """Return an upper bound of the device time, from a timed step on this machine and a slack of 6."""

@@ -1,0 +1,281 @@
+"""What a step of each kind does, as a `StepCall`: the tool, the agent, the evaluation, the sub-workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from agentflow.core.errors import (
+    AgentflowError,
+    GuardrailBlockedError,
+    InvalidInputError,
+    RunError,
+    StepFailedError,
+)
+from agentflow.core.protocols import Call
+from agentflow.core.records import Envelope, GuardAction, GuardRecord, Hook, ScoreRecord, StepStatus
+from agentflow.core.registry import Registry
+from agentflow.execution import values
+from agentflow.execution.context import RunContext
+from agentflow.execution.step import StepCall, perform
+from agentflow.execution.tools import tool_step
+from agentflow.guard.engine import Guard, GuardEngine
+from agentflow.workflow.expressions import compile_expr, resolve
+from agentflow.workflow.schema import Workflow
+from agentflow.workflow.scoring import evaluate_body
+from agentflow.workflow.steps import GuardrailUse, Step
+
+
+class GateFailedError(RunError):
+    """A gate said no to the best that there was."""
+
+    kind_name = "GateFailed"
+
+    def __init__(self, step: str, gate: str, best: Any) -> None:
+        super().__init__(f"step '{step}': the gate `{gate}` does not hold for the best: {best}")
+
+
+def defect(what: str) -> AgentflowError:
+    """Return the error of a state that the loader should have refused."""
+    return StepFailedError(what, "a step of this kind without its settings: this is a defect of agentflow")
+
+
+def rejected(step: str, decision: Mapping[str, Any]) -> GuardrailBlockedError:
+    """Return the error of a step that a person rejected."""
+    comment = decision.get("comment") or "no comment"
+    return GuardrailBlockedError(
+        f"approval {step}", Hook.RESUME, f"rejected by {decision.get('by', 'someone')}: {comment}"
+    )
+
+
+def as_list(step: str, items: Any) -> list[Any]:
+    """Return the items of a ``foreach``.
+
+    Raises:
+        InvalidInputError: they are no list.
+    """
+    if not isinstance(items, list):
+        raise InvalidInputError(f"step '{step}': foreach.in", type(items).__name__, "a list")
+    return items
+
+
+def enough(step: Step, results: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse a ``foreach`` of which too much failed.
+
+    Raises:
+        StepFailedError: names the first item that failed.
+    """
+    each = step.foreach
+    bad = [result for result in results if not result["ok"]]
+    if each is None or not bad:
+        return
+    wanted = len(results) if each.on_error == "fail" else (each.min_success or 1)
+    if len(results) - len(bad) < wanted:
+        first = bad[0]
+        raise StepFailedError(step.id, f"item {first['index']} of {len(results)}: {first['error']}")
+
+
+def visible(envelope: Envelope) -> dict[str, Any]:
+    """Return what expressions may read of a finished step."""
+    return {
+        "status": envelope.status.value,
+        "ok": envelope.usable,
+        "skipped": envelope.status is StepStatus.SKIPPED,
+        "output": envelope.output,
+        "error": envelope.error,
+        "usage": envelope.usage.as_dict(),
+    }
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What expressions read: inputs, steps, the run's own figures, and a ``foreach`` item under its name."""
+
+    inputs: Mapping[str, Any]
+    steps: Mapping[str, Any]
+    spent: Callable[[], dict[str, Any]]
+    items: Mapping[str, Any] = None  # type: ignore[assignment]
+
+    def names(self) -> dict[str, Any]:
+        """Return the roots."""
+        return {
+            "inputs": self.inputs,
+            "steps": self.steps,
+            "run": {"spent": self.spent()},
+            **(self.items or {}),
+        }
+
+    def with_item(self, name: str, item: Any) -> Scope:
+        """Return the scope of one item."""
+        return replace(self, items={name: item})
+
+
+@dataclass
+class Equipment:
+    """What turns a step of a workflow into a `StepCall` in one run."""
+
+    context: RunContext
+    workflow: Workflow
+    root: Path
+    plan: Callable[[Step, dict[str, Any], StepCall, Call, Equipment], Any]
+    models: Callable[[str], Any]
+
+    def spent(self) -> dict[str, Any]:
+        """Return what the run has spent, as ``run.spent``."""
+        spent = self.context.ledger.usage(self.context.scope).spent
+        return {**spent.as_dict(), "usd": spent.micro_usd / 1e6, "gpu_seconds": spent.gpu_ms / 1e3}
+
+    def scope_of(self, step: Step) -> str:
+        """Return the budget scope of a step: its own where it has caps, else the run's."""
+        return f"{self.context.scope}/{step.id}" if step.budget else self.context.scope
+
+    def open_scope(self, step: Step) -> None:
+        """Open the step's own budget scope, if it has caps."""
+        if step.budget:
+            self.context.ledger.open_scope(self.scope_of(step), step.budget.to_amounts(), self.context.scope)
+
+    def condition(self, step: Step, scope: Scope) -> Callable[[], bool] | None:
+        """Return the step's ``if``."""
+        if step.if_ is None:
+            return None
+        expression = compile_expr(step.if_)
+        return lambda: expression.condition(scope.names())
+
+    def engine(self, step: Step | None) -> GuardEngine:
+        """Return the guardrails of a step: the workflow's, then its own."""
+        uses = (*self.workflow.guardrails, *(step.guardrails if step else ()))
+        guards = [guard_of(use, self.context.registry, self.context.view) for use in uses]
+        tracer = self.context.tracer
+
+        @contextmanager
+        def observe(guard: Guard, hook: Hook) -> Any:
+            with tracer.guardrail(guard.name, hook=hook) as span:
+                yield lambda record: span.verdict(record)
+
+        return GuardEngine(guards, values.digest, observe)
+
+    def call(self, step: Step, scope: Scope, *, path: str, iteration: str, outer: bool) -> StepCall:
+        """Return what is to be called for a step, or for one item of its ``foreach``."""
+        engine = self.engine(step)
+        common: dict[str, Any] = {
+            "iteration": iteration,
+            "condition": self.condition(step, scope) if outer else None,
+            "guards": engine,
+            "attempts": step.retry.attempts if step.retry else 1,
+            "backoff_s": step.retry.backoff if step.retry else 1.0,
+            "timeout_s": step.timeout,
+            "books_wall": outer,
+        }
+
+        def inputs() -> dict[str, Any]:
+            resolved: dict[str, Any] = resolve(step.with_, scope.names())
+            return resolved
+
+        if step.use:
+            spec = self.context.registry.tools.get(step.use)
+            return tool_step(
+                self.context, spec, id=step.id, path=path, inputs=inputs, scope=self.scope_of(step), world=step.world,
+                labels=("workflow",), **common,
+            )  # fmt: skip
+        if step.agent:
+            return self._agent(step, scope, path, inputs, common)
+        if step.evaluate:
+            return self._evaluate(step, scope, path, common)
+        raise InvalidInputError(
+            f"step '{step.id}'",
+            f"kind '{step.body}'",
+            "use, agent, evaluate, approval or foreach; sub-workflows are not run yet",
+        )
+
+    def _agent(
+        self,
+        step: Step,
+        scope: Scope,
+        path: str,
+        inputs: Callable[[], dict[str, Any]],
+        common: dict[str, Any],
+    ) -> StepCall:
+        agent = step.agent
+        if agent is None:
+            raise defect("agent")
+
+        def agent_inputs() -> dict[str, Any]:
+            names = scope.names()
+            numbers = {
+                key: resolve(getattr(agent, key), names)
+                for key in ("rounds", "candidates", "horizon", "keep")
+            }
+            return {"prompt": resolve(agent.prompt, names), "model": agent.model, **numbers, "with": inputs()}
+
+        call = StepCall(
+            id=step.id, path=path, kind="agent", name=f"agent {agent.model}", inputs=agent_inputs, body=_unset,
+            scope=self.scope_of(step), before=Hook.TOOL_ARGS, after=Hook.PLAN, labels=("user",), **common,
+        )  # fmt: skip
+
+        async def body(ticket: Call, given: dict[str, Any]) -> Any:
+            return await self.plan(step, given, call, ticket, self)
+
+        return replace(call, body=body)
+
+    def _evaluate(self, step: Step, scope: Scope, path: str, common: dict[str, Any]) -> StepCall:
+        records: list[ScoreRecord] = []
+
+        def inputs() -> dict[str, Any]:
+            settings = step.evaluate
+            if settings is None:
+                raise defect("evaluate")
+            over = compile_expr(settings.over).evaluate(scope.names())
+            params = {name: resolve(use.with_, scope.names()) for name, use in settings.scorers.items()}
+            return {
+                "items": as_list(step.id, over),
+                "params": params,
+                "top": resolve((settings.select.top if settings.select else 1), scope.names()),
+            }
+
+        async def body(ticket: Call, given: dict[str, Any]) -> Any:
+            records.clear()
+            return await evaluate_body(self.context, step, scope, given, records)
+
+        return StepCall(
+            id=step.id, path=path, kind="evaluate", name="evaluate", inputs=inputs, body=body,
+            scope=self.scope_of(step), score=lambda _: list(records), after=Hook.TOOL_RESULT, **common,
+        )  # fmt: skip
+
+
+async def _unset(_: Call, __: dict[str, Any]) -> Any:
+    raise defect("agent")
+
+
+def guard_of(use: GuardrailUse, registry: Registry, view: Mapping[str, Any]) -> Guard:
+    """Return a guardrail as the file asks for it, its parameters resolved against the run's inputs."""
+    params = resolve(dict(use.with_), {"inputs": view.get("inputs", {}), "steps": view.get("steps", {})})
+    return Guard(
+        spec=registry.guardrails.get(use.use),
+        hooks=use.at,
+        params=params,
+        on_fail=GuardAction(use.on_fail),
+        open_on_error=use.on_error == "open",
+        reason=use.reason or "",
+    )
+
+
+async def guarded_value(
+    equipment: Equipment, name: str, hook: Hook, value: dict[str, Any]
+) -> tuple[Envelope, list[GuardRecord]]:
+    """Put a run's inputs or outputs through the envelope: the hooks ``input`` and ``output`` are calls like others."""
+
+    async def body(_: Call, given: dict[str, Any]) -> dict[str, Any]:
+        return given
+
+    before, after = (hook, None) if hook is Hook.INPUT else (None, hook)
+    envelope = await perform(
+        equipment.context,
+        StepCall(
+            id=name, path=name, kind=name, name=name, inputs=lambda: value, body=body, scope=equipment.context.scope,
+            before=before, after=after, guards=equipment.engine(None), labels=("user",) if before else ("workflow",),
+        ),
+    )  # fmt: skip
+    return envelope, envelope.verdicts

@@ -1,0 +1,363 @@
+"""`Runner`: one run from its inputs to its record: guards at both ends, the graph between, a trace beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from agentflow.budget.ledger import Ledger, Usage
+from agentflow.core.amounts import Amounts
+from agentflow.core.errors import AgentflowError, InvalidInputError, RunCancelledError, RunError, StepFailedError
+from agentflow.core.protocols import ChatModel
+from agentflow.core.records import Envelope, GuardRecord, Hook, RunStatus, StepStatus
+from agentflow.execution.context import Listener, RunContext, _nobody
+from agentflow.guard.manifest import manifest
+from agentflow.llm.models import build_chat_model
+from agentflow.store.artifacts import FileArtifacts
+from agentflow.store.store import Store
+from agentflow.tracing.export import Exporters
+from agentflow.tracing.tracer import start_tracing
+from agentflow.worldmodel import catalog
+from agentflow.workflow.bodies import Equipment, guard_of, guarded_value
+from agentflow.workflow.expressions import Secrets, resolve
+from agentflow.workflow.inputs import resolve_inputs
+from agentflow.workflow.planning import plan_step
+from agentflow.workflow.project import Project
+from agentflow.workflow.schema import EmbeddedModel, Workflow, WorldSpec
+
+PROJECT_SCOPE = "project"
+_STATUS = {
+    StepStatus.REFUSED: RunStatus.REFUSED,
+    StepStatus.EXHAUSTED: RunStatus.EXHAUSTED,
+    StepStatus.CANCELLED: RunStatus.CANCELLED,
+}
+
+
+@dataclass
+class Outcome:
+    """How a run ended, with everything that a person asks about it."""
+
+    run_id: str
+    status: RunStatus
+    outputs: Any
+    error: BaseException | None
+    steps: dict[str, Any]
+    usage: Usage
+    verdicts: list[GuardRecord]
+    manifest: dict[str, Any]
+    trace_path: Path
+    folder: Path
+    question: dict[str, Any] | None = None
+
+
+@dataclass
+class Workshop:
+    """What runs of one project share: store, ledger, artifacts, exporters, opened worlds and models."""
+
+    project: Project
+    folder: Path
+    models: Mapping[str, Any] = field(default_factory=dict)
+    """Language models that the calling program hands over, by their name in the file."""
+    secrets: Mapping[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            from agentflow.core.errors import StorageError
+
+            raise StorageError("the project's records", str(self.folder), error) from error
+        self.store = Store.open(self.folder)
+        self.ledger = Ledger(self.store)
+        self.ledger.open_scope(PROJECT_SCOPE, Amounts.unlimited())
+        self.artifacts = FileArtifacts(self.folder)
+        self.exporters = Exporters.from_environment()
+        self._worlds: dict[str, Any] = {}
+        self._simulators: dict[str, Any] = {}
+        self._chats: dict[str, ChatModel | None] = {}
+
+    def close(self) -> None:
+        """Close what was opened; exporters get a moment to send what they hold."""
+        self.exporters.close()
+        for simulator in self._simulators.values():
+            simulator.close()
+        for chat in self._chats.values():
+            if hasattr(chat, "close"):
+                chat.close()
+        self.store.close()
+
+    def world(self, name: str | None) -> Any:
+        """Return an opened world of the file; without a name, its only one."""
+        key, spec = self._world_spec(name)
+        if key not in self._worlds:
+            if spec.url:
+                raise InvalidInputError(
+                    f"worlds.{key}.url", f"'{spec.url}'", "`use: <name>`; world servers are not part of this version yet"
+                )
+            weights = self.project.root / spec.weights if spec.weights else None
+            self._worlds[key] = catalog.open_world(spec.use or key, device=spec.device, weights=weights)
+        return self._worlds[key]
+
+    def simulator(self, name: str | None) -> Any:
+        """Return the true simulator of a world of the file."""
+        key, spec = self._world_spec(name)
+        if key not in self._simulators:
+            self._simulators[key] = catalog.open_simulator(spec.use or key)
+        return self._simulators[key]
+
+    def _world_spec(self, name: str | None) -> tuple[str, WorldSpec]:
+        worlds = self.project.file.spec.worlds
+        if name is None:
+            if len(worlds) != 1:
+                raise InvalidInputError("world", "none named", f"one of {', '.join(worlds) or 'none: declare one under `worlds`'}")
+            name = next(iter(worlds))
+        if name not in worlds:
+            raise InvalidInputError("world", f"'{name}'", ", ".join(worlds))
+        return name, worlds[name]
+
+    def chat(self, name: str) -> ChatModel | None:
+        """Return a language model of the file, or None for the embedded planner."""
+        if name not in self._chats:
+            spec = self.project.file.spec.models[name]
+            if isinstance(spec, EmbeddedModel):
+                self._chats[name] = None
+            else:
+                scope = {"secrets": Secrets(self.secrets, f"models.{name}")}
+                settings = resolve(_model_settings(spec, self.project.root), scope)
+                self._chats[name] = build_chat_model(name, settings, self.models.get(name))
+        return self._chats[name]
+
+    def secret_values(self) -> list[str]:
+        """Return the values of all secrets that the file names, so that no span holds one."""
+        names = {word for spec in self.project.file.spec.models.values() for word in _secret_names(spec)}
+        source = os.environ if self.secrets is None else self.secrets
+        return [source[name] for name in names if source.get(name)]
+
+
+def _model_settings(spec: Any, root: Path) -> dict[str, Any]:
+    """Return an entry under ``models:`` as `build_chat_model` takes it."""
+    raw: dict[str, Any] = {"provider": spec.provider}
+    if spec.provider in ("openai", "langchain") and spec.price:
+        raw["price"] = {
+            "input_per_million_usd": spec.price.input_usd_per_million,
+            "output_per_million_usd": spec.price.output_usd_per_million,
+        }
+    if spec.provider == "openai":
+        raw |= {
+            "base_url": spec.base_url, "model": spec.model, "timeout_s": spec.timeout, "max_paid_attempts": 1,
+            "options": {"temperature": spec.temperature},
+        }  # fmt: skip
+        if spec.api_key:
+            raw["api_key"] = spec.api_key
+    if spec.provider == "local":
+        raw |= {"path": str(root / spec.path), "context": spec.context_tokens}
+    return raw
+
+
+def _secret_names(spec: Any) -> set[str]:
+    import re
+
+    return set(re.findall(r"secrets\.([A-Za-z_][A-Za-z0-9_]*)", spec.model_dump_json()))
+
+
+class Runner:
+    """Runs one workflow once."""
+
+    def __init__(self, workshop: Workshop, name: str, *, seed: int = 0, listener: Listener = _nobody) -> None:
+        self.workshop, self.name, self.seed, self.listener = workshop, name, seed, listener
+        self.workflow: Workflow = workshop.project.file.workflow(name)
+        self.digest = workshop.project.file.digest(name)
+
+    async def start(self, given: Mapping[str, Any], run_id: str | None = None) -> Outcome:
+        """Run with ``given`` inputs.
+
+        Raises:
+            InvalidInputError: an input does not fit; nothing was begun.
+            RunCancelledError: a person or a signal ended it; finished steps are kept.
+        """
+        inputs = resolve_inputs(self.workflow, given)
+        run_id = run_id or f"{self.name}-{uuid.uuid4().hex[:10]}"
+        folder = self.workshop.folder / "runs" / run_id
+        trace = folder / "trace.jsonl"
+        self.workshop.store.create_run(
+            run_id, self.name, self.digest, inputs, seed=self.seed, trace_path=str(trace)
+        )
+        caps = self.workflow.budget.to_amounts()
+        self.workshop.ledger.open_scope(f"run:{run_id}", caps, PROJECT_SCOPE)
+        return await self._go(run_id, inputs, None, None)
+
+    async def resume(self, run_id: str, decision: dict[str, Any] | None = None) -> Outcome:
+        """Go on with a run that was interrupted, or that waits for ``decision``.
+
+        Raises:
+            InvalidInputError: the run ended, or its workflow has changed since.
+        """
+        record = self.workshop.store.get_run(run_id)
+        if record.status not in (RunStatus.RUNNING, RunStatus.WAITING, RunStatus.CANCELLED, RunStatus.FAILED):
+            raise InvalidInputError(f"run {run_id}", f"status '{record.status}'", "one that waits or was cut off")
+        if record.digest != self.digest:
+            raise InvalidInputError(
+                f"run {run_id}", f"a workflow that has changed since ({record.digest[:12]} → {self.digest[:12]})",
+                "the same workflow; start a new run",
+            )  # fmt: skip
+        if decision is None and record.status is RunStatus.WAITING:
+            raise InvalidInputError(f"run {run_id}", "no decision", "agentflow approve or agentflow reject")
+        self.seed = record.seed
+        self.workshop.store.mark_run(run_id, RunStatus.RUNNING)
+        self.workshop.ledger.recover(f"run:{run_id}")
+        return await self._go(run_id, record.inputs, decision, run_id)
+
+    async def _go(
+        self, run_id: str, inputs: dict[str, Any], decision: dict[str, Any] | None, resumed: str | None
+    ) -> Outcome:
+        shop = self.workshop
+        folder = shop.folder / "runs" / run_id
+        folder.mkdir(parents=True, exist_ok=True)
+        tracer = start_tracing(run_id, folder, exporters=shop.exporters, secrets=shop.secret_values())
+        context = RunContext(
+            run_id=run_id, scope=f"run:{run_id}", seed=self.seed, folder=folder, store=shop.store, ledger=shop.ledger,
+            artifacts=shop.artifacts, tracer=tracer, registry=shop.project.registry, worlds=shop.world,
+            simulators=shop.simulator, models=shop.chat, listener=self.listener,
+            degrade=self.workflow.budget.on_exhausted == "degrade",
+        )  # fmt: skip
+        context.view["inputs"] = inputs
+        equipment = Equipment(context, self.workflow, shop.project.root, plan_step, shop.chat)
+        context.emit("run_started", text=self.name, run_id=run_id, inputs=inputs)
+        try:
+            with tracer.run(self.name, digest=self.digest, inputs=inputs) as span:
+                try:
+                    outcome = await self._through(context, equipment, inputs, decision, resumed is not None)
+                except asyncio.CancelledError:
+                    cancelled = RunCancelledError(run_id, "an interrupt")
+                    self._finish(context, RunStatus.CANCELLED, None, cancelled)
+                    span.run_ended(RunStatus.CANCELLED, shop.ledger.usage(context.scope).spent, cancelled)
+                    raise
+                span.run_ended(outcome.status, outcome.usage.spent, outcome.error)
+        finally:
+            tracer.close()
+        context.emit("run_finished", text=str(outcome.status), status=str(outcome.status))
+        return outcome
+
+    async def _through(
+        self, context: RunContext, equipment: Equipment, inputs: dict[str, Any], decision: Any, resumed: bool
+    ) -> Outcome:
+        checked, _ = await guarded_value(equipment, "input", Hook.INPUT, inputs)
+        if not checked.usable:
+            return self._ended(context, checked, "input", {})
+        context.view["inputs"] = checked.output
+        state = await self._graph(context, equipment, decision, resumed)
+        steps = state.get("steps", {})
+        context.view["steps"] = steps
+        waiting = state.get("__interrupt__")
+        if waiting:
+            question = waiting[0].value
+            with context.tracer.approval_request(question["step"], message=question["message"]):
+                pass
+            self.workshop.store.mark_run(context.run_id, RunStatus.WAITING)
+            context.emit("waiting", question["step"], question["message"], question=question)
+            return self._outcome(context, RunStatus.WAITING, None, None, steps, question)
+        if state.get("failed"):
+            failed = self._envelope_of(context, state["failed"])
+            return self._ended(context, failed, state["failed"], steps)
+        scope = {"inputs": context.view["inputs"], "steps": steps, "run": {"spent": equipment.spent()}}
+        resolved = resolve(dict(self.workflow.outputs), scope)
+        last, _ = await guarded_value(equipment, "output", Hook.OUTPUT, resolved)
+        if not last.usable:
+            return self._ended(context, last, "output", steps)
+        degraded = any(step.get("status") == StepStatus.DEGRADED for step in steps.values())
+        status = RunStatus.DEGRADED if degraded else RunStatus.SUCCEEDED
+        self._finish(context, status, last.output, None)
+        return self._outcome(context, status, last.output, None, steps)
+
+    async def _graph(
+        self, context: RunContext, equipment: Equipment, decision: Any, resumed: bool
+    ) -> dict[str, Any]:
+        from langgraph.types import Command
+
+        from agentflow.workflow.checkpoints import open_checkpointer
+        from agentflow.workflow.compiler import Compiler
+
+        compiler = Compiler(context, self.workflow, equipment)
+        async with open_checkpointer(self.workshop.folder / "checkpoints.db") as saver:
+            graph = compiler.graph(saver)
+            config = {"configurable": {"thread_id": context.run_id}, "recursion_limit": compiler.most_steps}
+            start: Any = Command(resume=decision) if decision is not None else None if resumed else {"steps": {}, "loops": {}}
+            if resumed and decision is None:
+                start = await _restart(graph, config)
+            state: dict[str, Any] = await graph.ainvoke(start, config, durability="sync")
+            return state
+
+    def _envelope_of(self, context: RunContext, step: str) -> Envelope:
+        found = [record.envelope for record in self.workshop.store.steps(context.run_id) if record.path == step]
+        return found[-1] if found else Envelope(status=StepStatus.FAILED, error="no record")
+
+    def _ended(self, context: RunContext, envelope: Envelope, step: str, steps: dict[str, Any]) -> Outcome:
+        status = _STATUS.get(envelope.status, RunStatus.FAILED)
+        error = StepError(step, envelope)
+        self._finish(context, status, None, error)
+        return self._outcome(context, status, None, error, steps)
+
+    def _finish(self, context: RunContext, status: RunStatus, outputs: Any, error: BaseException | None) -> None:
+        self.workshop.store.finish_run(
+            context.run_id, status, outputs=outputs, error=error, manifest=self._manifest(context)
+        )
+
+    def _manifest(self, context: RunContext) -> dict[str, Any]:
+        uses = [*self.workflow.guardrails, *(use for step in self.workflow.steps for use in step.guardrails)]
+        guards = []
+        for use in uses:
+            try:
+                guards.append(guard_of(use, context.registry, context.view))
+            except AgentflowError:  # its parameters read a step that never ran
+                guards.append(guard_of(use.model_copy(update={"with_": {}}), context.registry, context.view))
+        return manifest(guards, self.workshop.store.verdicts(context.run_id))
+
+    def _outcome(
+        self, context: RunContext, status: RunStatus, outputs: Any, error: BaseException | None, steps: dict[str, Any],
+        question: dict[str, Any] | None = None,
+    ) -> Outcome:  # fmt: skip
+        return Outcome(
+            run_id=context.run_id,
+            status=status,
+            outputs=outputs,
+            error=error,
+            steps=steps,
+            usage=self.workshop.ledger.usage(context.scope),
+            verdicts=self.workshop.store.verdicts(context.run_id),
+            manifest=self._manifest(context),
+            trace_path=context.tracer.path,
+            folder=context.folder,
+            question=question,
+        )
+
+
+async def _restart(graph: Any, config: dict[str, Any]) -> Any:
+    """Return how to go on: nothing where a checkpoint stands, a fresh start where the run never had one."""
+    snapshot = await graph.aget_state(config)
+    values = snapshot.values or {}
+    if snapshot.next:
+        return None
+    return {"steps": values.get("steps", {}), "loops": values.get("loops", {}), "failed": ""}
+
+
+class StepError(RunError):
+    """The step that ended a run, as its envelope says it."""
+
+    def __init__(self, step: str, envelope: Envelope) -> None:
+        self.step, self.envelope = step, envelope
+        self._kind = envelope.error_kind or "StepFailed"
+        Exception.__init__(self, envelope.error or f"step '{step}' ended as {envelope.status}")
+        self.exit_code = {StepStatus.EXHAUSTED: 4, StepStatus.REFUSED: 5}.get(envelope.status, 1)
+
+    @property
+    def kind(self) -> str:
+        """The inner error's name."""
+        return self._kind
+
+
+__all__ = ["Outcome", "Runner", "StepError", "StepFailedError", "Workshop"]

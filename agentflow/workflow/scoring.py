@@ -1,0 +1,111 @@
+"""The body of an ``evaluate`` step: score each item, select the best, hold the gate against it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from agentflow.core.errors import InvalidInputError, StepFailedError
+from agentflow.core.records import Score, ScoreRecord, Subject
+from agentflow.core.registry import ScorerSpec
+from agentflow.execution import values
+from agentflow.execution.context import RunContext
+from agentflow.execution.tools import typed_inputs
+from agentflow.workflow.expressions import compile_expr
+from agentflow.workflow.steps import Step
+
+if TYPE_CHECKING:
+    from agentflow.workflow.bodies import Scope
+
+
+async def evaluate_body(
+    context: RunContext, step: Step, scope: Scope, given: dict[str, Any], records: list[ScoreRecord]
+) -> dict[str, Any]:
+    """Return ``{best, selected, scored, unscored}``; ``records`` receives every score.
+
+    An item is what a ``foreach`` left (its output is what is scored) or any value; failed items and items that a
+    scorer cannot score are left out and counted.
+
+    Raises:
+        GateFailedError: the gate does not hold for the best.
+        StepFailedError: nothing could be scored.
+    """
+    settings = step.evaluate
+    if settings is None:
+        raise InvalidInputError("evaluate", "nothing", "settings")
+    rows: list[dict[str, Any]] = []
+    unscored: list[str] = []
+    for index, item in enumerate(given["items"]):
+        output, why_not = _output(item)
+        if why_not:
+            unscored.append(f"item {index}: {why_not}")
+            continue
+        scores: dict[str, float] = {}
+        live = values.decode(output, context.artifacts)
+        for name, use in settings.scorers.items():
+            spec = context.registry.scorers.get(use.use)
+            record = await _score(context, spec, step, index, live, given["params"][name])
+            records.append(record)
+            if record.score.value is None:
+                unscored.append(f"item {index}: {name}: {record.score.reason}")
+                break
+            scores[name] = record.score.value
+        else:
+            fields = output if isinstance(output, Mapping) else {"output": output}
+            rows.append({**fields, "index": index, **scores})
+    if not rows:
+        raise StepFailedError(
+            step.id, "nothing could be scored: " + ("; ".join(unscored[:3]) or "the list is empty")
+        )
+    return _choose(step, scope, rows, unscored, int(given["top"]))
+
+
+def _output(item: Any) -> tuple[Any, str]:
+    """Return what is to be scored of an item, or why it cannot be."""
+    if isinstance(item, Mapping) and {"status", "output", "index"} <= set(item):
+        return item["output"], "" if item.get("ok") else str(item.get("error"))
+    return item, ""
+
+
+async def _score(
+    context: RunContext, spec: ScorerSpec, step: Step, index: int, live: Any, params: dict[str, Any]
+) -> ScoreRecord:
+    subject = Subject(hook="score", value=live, step=step.id, run=context.view)
+    with context.tracer.evaluate(spec.name) as span:
+        typed = typed_inputs(spec, params)
+        if inspect.iscoroutinefunction(spec.call):
+            score = await spec.call(subject, **typed)
+        else:
+            score = await asyncio.to_thread(spec.call, subject, **typed)
+        if not isinstance(score, Score):
+            raise StepFailedError(
+                step.id, f"the scorer '{spec.name}' returned {type(score).__name__}, not a Score"
+            )
+        record = ScoreRecord(scorer=spec.name, step=f"{step.id}[{index}]", score=score, unit=spec.unit)
+        span.score(record)
+    return record
+
+
+def _choose(
+    step: Step, scope: Scope, rows: list[dict[str, Any]], unscored: list[str], top: int
+) -> dict[str, Any]:
+    from agentflow.workflow.bodies import GateFailedError
+
+    settings = step.evaluate
+    if settings is None:
+        raise InvalidInputError("evaluate", "nothing", "settings")
+    if settings.select:
+        by = compile_expr(settings.select.by)
+        ranked = sorted(rows, key=lambda row: -float(by.evaluate({**scope.names(), **row})))
+    else:
+        ranked = rows
+    selected = ranked[:top]
+    best = selected[0]
+    if settings.gate:
+        names = {**scope.names(), "best": best, "selected": selected}
+        if not compile_expr(settings.gate).condition(names):
+            shown = {name: best[name] for name in settings.scorers}
+            raise GateFailedError(step.id, settings.gate, shown)
+    return {"best": best, "selected": selected, "scored": len(rows), "unscored": unscored}

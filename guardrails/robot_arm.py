@@ -1,0 +1,43 @@
+"""The robot arm's guardrails: places that neither the arm nor anything it pushes may come to."""
+
+import numpy as np
+
+from agentflow import Subject, Verdict, guardrail
+from agentflow.worldmodel.worlds.tabletop import scene, task
+
+
+@guardrail(hooks=["action", "predicted_state"])
+def keep_out(subject: Subject, zone: str, margin_m: float = 0.005) -> Verdict:
+    """Deny a tip path that sweeps through the zone, and a prediction in which anything comes too near it.
+
+    Before the prediction the commanded path is checked, between its points too; afterwards every body's edge, at
+    every step, with the predicted 90 % radius of its position on top of the margin where the zone itself rests.
+    """
+    if zone not in scene.NAMES:
+        return Verdict.deny(f"there is no zone '{zone}'; there are {', '.join(scene.NAMES)}")
+    other = scene.NAMES.index(zone)
+    rollout = subject.value.get("rollout")
+    if rollout is None:
+        state = scene.encode_scene(subject.value["scene"])
+        gap = swept_gap(state, np.asarray(subject.value["actions"], float), other)
+        what = "the commanded path"
+    else:
+        gap = float(task.clearance(rollout.states, other).min())
+        shift = scene.positions(rollout.states)[:, :, 1 + other]
+        if np.linalg.norm(shift - shift[:, :1], axis=-1).max() > 1e-3:
+            return Verdict.deny(f"the {zone} is predicted to be pushed", zone=zone)
+        what = "a body or the tip"
+    if gap < margin_m:
+        return Verdict.deny(f"{what} comes within {gap * 100:.1f} cm of the {zone}", gap_m=round(gap, 4), margin_m=margin_m)
+    return Verdict.allow(f"{what} stays {gap * 100:.1f} cm clear of the {zone}", gap_m=round(gap, 4))
+
+
+def swept_gap(state: np.ndarray, actions: np.ndarray, other: int) -> float:
+    """Return the gap (m) between the disc ``other`` and the tip's whole commanded path, segment by segment."""
+    limit = scene.TIP_LIMIT
+    path = np.clip(state[4:6] + np.concatenate([np.zeros((1, 2)), np.cumsum(actions, 0)]), -limit, limit)
+    disc = scene.positions(state)[1 + other]
+    start, along = path[:-1], np.diff(path, axis=0)
+    share = ((disc - start) * along).sum(-1) / np.maximum((along * along).sum(-1), 1e-12)
+    nearest = start + along * np.clip(share, 0, 1)[:, None]
+    return float(np.linalg.norm(nearest - disc, axis=-1).min()) - scene.TIP_RADIUS - scene.BODIES[other].reach
