@@ -96,7 +96,9 @@ class Agentflow:
         """Like `run`, for programs that have an event loop."""
         return await Runner(self._shop, workflow, seed=seed, listener=listener or _nobody).start(inputs)
 
-    async def astream(self, workflow: str, /, *, seed: int = 0, **inputs: Any) -> AsyncIterator[Event | RunResult]:
+    async def astream(
+        self, workflow: str, /, *, seed: int = 0, **inputs: Any
+    ) -> AsyncIterator[Event | RunResult]:
         """Yield every `Event` of a run as it happens, and its result last."""
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
@@ -145,7 +147,9 @@ class Agentflow:
         if record.status is not RunStatus.WAITING:
             from agentflow.core.errors import InvalidInputError
 
-            raise InvalidInputError(f"run {run_id}", f"status '{record.status}'", "a run that waits for a decision")
+            raise InvalidInputError(
+                f"run {run_id}", f"status '{record.status}'", "a run that waits for a decision"
+            )
         answer = {"decision": decision, "by": by, "comment": comment}
         runner = Runner(self._shop, record.workflow, listener=listener or _nobody)
         return asyncio.run(runner.resume(run_id, answer))

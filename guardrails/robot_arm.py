@@ -28,7 +28,9 @@ def keep_out(subject: Subject, zone: str, margin_m: float = 0.005) -> Verdict:
             return Verdict.deny(f"the {zone} is predicted to be pushed", zone=zone)
         what = "a body or the tip"
     if gap < margin_m:
-        return Verdict.deny(f"{what} comes within {gap * 100:.1f} cm of the {zone}", gap_m=round(gap, 4), margin_m=margin_m)
+        return Verdict.deny(
+            f"{what} comes within {gap * 100:.1f} cm of the {zone}", gap_m=round(gap, 4), margin_m=margin_m
+        )
     return Verdict.allow(f"{what} stays {gap * 100:.1f} cm clear of the {zone}", gap_m=round(gap, 4))
 
 

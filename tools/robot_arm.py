@@ -19,7 +19,9 @@ def what_if(scene: dict[str, Any], actions: Actions, *, world: WorldModel) -> di
 
 
 @tool(estimate=lambda rollout: Amounts(), hooks=("action", "tool_result"))
-def execute_in_simulator(rollout: Rollout, goal: dict[str, Any], *, simulator: WorldModel, world: WorldModel) -> dict[str, Any]:
+def execute_in_simulator(
+    rollout: Rollout, goal: dict[str, Any], *, simulator: WorldModel, world: WorldModel
+) -> dict[str, Any]:
     """Execute a predicted plan in the world's true simulator: predicted and true end side by side."""
     task = world.task(goal)
     truth = simulator.predict(rollout.states[0, 0], rollout.actions)
@@ -35,7 +37,9 @@ def execute_in_simulator(rollout: Rollout, goal: dict[str, Any], *, simulator: W
 
 
 @tool(
-    estimate=lambda rollout, size=480, fps=30: Amounts(frames=_frames(rollout, fps), gpu_ms=1500 + 150 * _frames(rollout, fps)),
+    estimate=lambda rollout, size=480, fps=30: Amounts(
+        frames=_frames(rollout, fps), gpu_ms=1500 + 150 * _frames(rollout, fps)
+    ),
     hooks=("tool_args", "frames"),
     ladder=[
         ("30 → 10 frames per second", lambda inputs: {**inputs, "fps": 10}),

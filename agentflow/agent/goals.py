@@ -91,7 +91,9 @@ class Place:
         if partly:
             reason = f"'{words}' may be {' or '.join(t.name for t in partly)}: say which."
         else:
-            reason = f"there is no '{words}' on the table.{nearest(words, names)} There are: {', '.join(names)}."
+            reason = (
+                f"there is no '{words}' on the table.{nearest(words, names)} There are: {', '.join(names)}."
+            )
         raise GoalNotUnderstoodError(sentence, reason, UNDERSTOOD)
 
 
@@ -102,10 +104,14 @@ def parse(sentence: str, place: Place) -> Goal:
         GoalNotUnderstoodError: a word of it has no meaning here, or it has two.
         InvalidInputError: the goal is understood and cannot be: off the table, taken, not to be pushed.
     """
-    text = re.sub(r"\s+", " ", sentence.strip().lower().replace("centimeter", "centimetre").replace("center", "centre"))
+    text = re.sub(
+        r"\s+", " ", sentence.strip().lower().replace("centimeter", "centimetre").replace("center", "centre")
+    )
     text = re.sub(r"[.!]+$", "", text).strip()
     text = re.sub(r"\bmillimeter", "millimetre", re.sub(r"\bmeter", "metre", text))
-    match = re.fullmatch(rf"(?:please,? )?(?:{_VERBS}) (?:the )?(?P<body>[a-z ]+?) (?P<rest>[a-z0-9(+-].*)", text)
+    match = re.fullmatch(
+        rf"(?:please,? )?(?:{_VERBS}) (?:the )?(?P<body>[a-z ]+?) (?P<rest>[a-z0-9(+-].*)", text
+    )
     if not text or match is None:
         raise GoalNotUnderstoodError(sentence, "it does not begin like 'push the red block …'.", UNDERSTOOD)
     relation, avoid_text = _split_avoid(text)
@@ -121,9 +127,7 @@ def parse(sentence: str, place: Place) -> Goal:
     names = tuple(dict.fromkeys((*avoid, *always)))
     if body.name in names:
         raise GoalNotUnderstoodError(sentence, f"'{body.name}' cannot be pushed and avoided.", UNDERSTOOD)
-    goal = Goal(
-        sentence=sentence, body=body.name, place=target, start=body.at, relation=words, avoid=names
-    )
+    goal = Goal(sentence=sentence, body=body.name, place=target, start=body.at, relation=words, avoid=names)
     check_place(goal, place)
     return goal
 
@@ -172,7 +176,10 @@ def _body_and_relation(text: str, place: Place, sentence: str) -> tuple[Thing, s
         raise GoalNotUnderstoodError(sentence, "it does not begin like 'push the red block …'.", UNDERSTOOD)
     rest = text[head.end() :]
     starters = "|".join(sorted(_SIDES, key=len, reverse=True))
-    cut = re.search(rf" (?=(?:[-+]?\d|\(|to\b|{starters}|(?:{'|'.join(_NUMBER_WORDS)}) [a-z]+ |left\b|right\b|forward|back))", rest)
+    cut = re.search(
+        rf" (?=(?:[-+]?\d|\(|to\b|{starters}|(?:{'|'.join(_NUMBER_WORDS)}) [a-z]+ |left\b|right\b|forward|back))",
+        rest,
+    )
     if cut is None:
         raise GoalNotUnderstoodError(sentence, "it does not say where to.", UNDERSTOOD)
     return place.find(rest[: cut.start()], sentence), rest[cut.end() :].strip()
@@ -202,14 +209,14 @@ def _target(words: str, body: Thing, place: Place, sentence: str) -> tuple[float
         if beside:
             other = place.find(beside["what"], sentence)
             if other.name == body.name:
-                raise GoalNotUnderstoodError(sentence, f"the {body.name} cannot be {phrase} itself.", UNDERSTOOD)
+                raise GoalNotUnderstoodError(
+                    sentence, f"the {body.name} cannot be {phrase} itself.", UNDERSTOOD
+                )
             return _beside(body, other, _SIDES[phrase], place)
     raise GoalNotUnderstoodError(sentence, f"'{words}' names no place.", UNDERSTOOD)
 
 
-def _beside(
-    body: Thing, other: Thing, side: tuple[float, float] | None, place: Place
-) -> tuple[float, float]:
+def _beside(body: Thing, other: Thing, side: tuple[float, float] | None, place: Place) -> tuple[float, float]:
     """Return the free place beside ``other``: on the side asked for, or on the one that is nearest."""
     away = body.reach + other.reach + _GAP_M
     angles = [2 * math.pi * k / 48 for k in range(48)]

@@ -88,7 +88,9 @@ class Planner:
         state = self.world.encode(request.scene)
         proposal = await self.proposer.propose(request, state, [])
         goal = proposal.goal
-        (await self._check(Hook.PLAN, {"goal": goal.model_dump(mode="json"), "scene": request.scene})).raise_if_blocked()
+        (
+            await self._check(Hook.PLAN, {"goal": goal.model_dump(mode="json"), "scene": request.scene})
+        ).raise_if_blocked()
         task = self.world.task(goals.describe(goal))
         settings = SearchSettings(request.candidates, request.horizon_steps, request.rounds)
         low, high = bounds(self.world)
@@ -150,7 +152,9 @@ class Planner:
         return rollout, []
 
     async def _check(self, hook: Hook, value: Any) -> Any:
-        checked = await self.guards.check(hook, value, step=self.path, labels=("agent",), run=self.context.view)
+        checked = await self.guards.check(
+            hook, value, step=self.path, labels=("agent",), run=self.context.view
+        )
         self.verdicts += checked.records
         return checked
 
@@ -241,7 +245,9 @@ class _Found:
 
     def refusal(self) -> GuardrailBlockedError:
         """Return the error of a search in which nothing passed."""
-        name, _, reason = (self.violations[-1] if self.violations else "planner: nothing was found").partition(": ")
+        name, _, reason = (
+            self.violations[-1] if self.violations else "planner: nothing was found"
+        ).partition(": ")
         return GuardrailBlockedError(
             name,
             Hook.PREDICTED_STATE,
@@ -281,7 +287,9 @@ def _ladder(candidates: int, horizon: int) -> list[Rung]:
         candidates = fewer
     while horizon > 10:
         shorter = max(10, horizon * 2 // 3)
-        rungs.append((f"horizon {horizon} → {shorter} steps", lambda given, n=shorter: {**given, "horizon_steps": n}))
+        rungs.append(
+            (f"horizon {horizon} → {shorter} steps", lambda given, n=shorter: {**given, "horizon_steps": n})
+        )
         horizon = shorter
     return rungs
 

@@ -88,7 +88,10 @@ class ModelProposer:
             ModelError: its endpoint failed, or its answers do not hold.
         """
         place = self.place(state)
-        messages = [Message(role="system", content=_ROLE), Message(role="user", content=_table(place, request))]
+        messages = [
+            Message(role="system", content=_ROLE),
+            Message(role="user", content=_table(place, request)),
+        ]
         if violations:
             told = "\n".join(f"- {text}" for text in dict.fromkeys(violations[-6:]))
             messages.append(Message(role="user", content=f"These were refused; propose others:\n{told}"))
@@ -111,12 +114,16 @@ class ModelProposer:
 
     async def _complete(self, messages: list[Message]) -> Completion:
         if self.call is None:
-            raise ModelError(self.chat.name, "is not bound to a step", "This is a defect of agentflow: report it.")
+            raise ModelError(
+                self.chat.name, "is not bound to a step", "This is a defect of agentflow: report it."
+            )
         schema = _Answer.model_json_schema()
         self._count += 1
 
         async def body(ticket: Call, given: dict[str, Any]) -> dict[str, Any]:
-            with self.tracer.chat(self.chat.name, provider=self.provider, messages=messages, max_tokens=MAX_TOKENS) as span:
+            with self.tracer.chat(
+                self.chat.name, provider=self.provider, messages=messages, max_tokens=MAX_TOKENS
+            ) as span:
                 try:
                     completion = await self.chat.complete(
                         messages, schema=schema, tools=self.tools, max_tokens=MAX_TOKENS
@@ -152,7 +159,9 @@ class ModelProposer:
     def _proposal(self, data: Any, request: PlanRequest, state: Floats, place: Place) -> Proposal:
         answer = _Answer.model_validate(data)
         if not answer.understood:
-            raise GoalNotUnderstoodError(request.sentence, f"the model says: {answer.reason}.", goals.UNDERSTOOD)
+            raise GoalNotUnderstoodError(
+                request.sentence, f"the model says: {answer.reason}.", goals.UNDERSTOOD
+            )
         names = {thing.name: thing for thing in place.things}
         for name in (answer.body, *answer.avoid):
             if name not in names:
@@ -167,9 +176,14 @@ class ModelProposer:
             relation="as the model understood it", avoid=avoid,
         )  # fmt: skip
         goals.check_place(goal, place)
-        return Proposal(goal, tuple(self._seed(index, push, body, request, state) for index, push in enumerate(answer.pushes)))
+        return Proposal(
+            goal,
+            tuple(self._seed(index, push, body, request, state) for index, push in enumerate(answer.pushes)),
+        )
 
-    def _seed(self, index: int, push: _Push, body: Thing, request: PlanRequest, state: Floats) -> tuple[str, Floats, str]:
+    def _seed(
+        self, index: int, push: _Push, body: Thing, request: PlanRequest, state: Floats
+    ) -> tuple[str, Floats, str]:
         angle, length = math.radians(push.heading_degrees), push.distance_cm / 100
         end = (body.at[0] + length * math.cos(angle), body.at[1] + length * math.sin(angle))
         actions = self.make_push(state, body.name, end, request.horizon_steps)
@@ -182,4 +196,6 @@ def _table(place: Place, request: PlanRequest) -> str:
         + ("" if thing.movable else " (must never be touched)")
         for thing in place.things
     ]
-    return "On the table, whose rim is at ±{:.2f} m:\n{}\n\nRequest: {}".format(place.half, "\n".join(lines), request.sentence)
+    return "On the table, whose rim is at ±{:.2f} m:\n{}\n\nRequest: {}".format(
+        place.half, "\n".join(lines), request.sentence
+    )

@@ -75,7 +75,13 @@ class Search:
     """
 
     def __init__(
-        self, state: Floats, task: Task, rng: np.random.Generator, settings: SearchSettings, low: Floats, high: Floats
+        self,
+        state: Floats,
+        task: Task,
+        rng: np.random.Generator,
+        settings: SearchSettings,
+        low: Floats,
+        high: Floats,
     ) -> None:
         self.state, self.task, self.settings = state, task, settings
         self._rng, self._low, self._high = rng, low, high
@@ -94,7 +100,9 @@ class Search:
             batch = self.task.propose(self.state, settings.candidates, settings.horizon_steps, self._rng)
             names = ["do nothing"] + ["push"] * (len(batch) - 1)
         else:
-            batch, names = _next_round(self.pool, self.task, self._rng, settings, settings.noise * 0.5 ** (self.turn - 1))
+            batch, names = _next_round(
+                self.pool, self.task, self._rng, settings, settings.noise * 0.5 ** (self.turn - 1)
+            )
         for index, (name, actions) in enumerate(list(seeds)[: max(0, len(batch) - 2)]):
             batch[1 + index], names[1 + index] = _fit(actions, settings.horizon_steps), name
         return np.clip(batch, self._low, self._high).astype(np.float32), names

@@ -47,7 +47,9 @@ def prompt_injection(subject: Subject) -> Verdict:
             found = pattern.search(plain)
             if found:
                 return Verdict.deny(
-                    f"{where or 'the text'} gives orders to the system: '{found[0][:60]}'", where=where, matched=found[0][:80]
+                    f"{where or 'the text'} gives orders to the system: '{found[0][:60]}'",
+                    where=where,
+                    matched=found[0][:80],
                 )
     return Verdict.allow("no text gives orders to the system")
 
@@ -121,5 +123,7 @@ def action_bounds(subject: Subject, largest: float, limit_change: float | None =
         return Verdict.deny(f"an action of {peak:g} is beyond {largest:g}", peak=peak, allowed=largest)
     change = float(np.abs(np.diff(actions, axis=0)).max(initial=0.0))
     if limit_change is not None and change > limit_change + 1e-9:
-        return Verdict.deny(f"a change of {change:g} between two steps is beyond {limit_change:g}", change=change)
+        return Verdict.deny(
+            f"a change of {change:g} between two steps is beyond {limit_change:g}", change=change
+        )
     return Verdict.allow(f"within {largest:g}", peak=peak)

@@ -195,7 +195,9 @@ class StepTimeoutError(RunError):
 
     def __init__(self, step: str, seconds: float) -> None:
         self.step, self.seconds = step, seconds
-        super().__init__(f"step '{step}' did not end within {seconds:g} s. Raise its `timeout`, or ask for less.")
+        super().__init__(
+            f"step '{step}' did not end within {seconds:g} s. Raise its `timeout`, or ask for less."
+        )
 
 
 class ModelError(RunError):
@@ -232,4 +234,6 @@ class RunCancelledError(RunError):
 
     def __init__(self, run_id: str, by: str) -> None:
         self.run_id, self.by = run_id, by
-        super().__init__(f"run {run_id} was cancelled by {by}; finished steps are kept (agentflow show {run_id}).")
+        super().__init__(
+            f"run {run_id} was cancelled by {by}; finished steps are kept (agentflow show {run_id})."
+        )

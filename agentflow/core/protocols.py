@@ -127,7 +127,9 @@ class ArtifactStore(Protocol):
         """Keep bytes."""
         ...
 
-    def put_file(self, path: Path, media_type: str, name: str, meta: dict[str, Any] | None = None) -> Artifact:
+    def put_file(
+        self, path: Path, media_type: str, name: str, meta: dict[str, Any] | None = None
+    ) -> Artifact:
         """Move a finished file in."""
         ...
 

@@ -30,9 +30,7 @@ class MeteredWorld:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._world, name)
 
-    def predict(
-        self, state: Floats, actions: Floats, *, stop: Callable[[], None] | None = None
-    ) -> Rollout:
+    def predict(self, state: Floats, actions: Floats, *, stop: Callable[[], None] | None = None) -> Rollout:
         """Predict as the world does, within the hold.
 
         Raises:
@@ -57,15 +55,12 @@ class MeteredWorld:
                 self._meter.charge(Amounts(gpu_ms=_milliseconds(begin)))
 
     def render(self, states: Floats, **options: Any) -> Iterator[NDArray[np.uint8]]:
-        """Draw as the world does; each frame and its time are charged before the next is begun."""
+        """Draw as the world does; each frame is charged before it is handed on, and refused beyond the hold."""
         begin = time.perf_counter()
         frames = self._world.render(states, **options)
-        while True:
-            self._meter.require(Amounts(frames=1))
-            frame = next(frames, None)
+        for frame in frames:
             now = time.perf_counter()
-            if frame is None:
-                return
+            self._meter.require(Amounts(frames=1))
             self._meter.charge(Amounts(frames=1, gpu_ms=math.ceil((now - begin) * 1e3)))
             yield frame
             begin = time.perf_counter()

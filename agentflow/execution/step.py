@@ -132,7 +132,7 @@ class _Envelope:
             except asyncio.CancelledError:
                 span.envelope(self._envelope(StepStatus.CANCELLED, None, None))
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever a step raises becomes its envelope
+            except Exception as error:
                 envelope = self._failed(error)
             span.envelope(envelope)
         context.emit("step_finished", call.path, call.name, envelope=envelope.model_dump(mode="json"))
@@ -228,7 +228,9 @@ class _Envelope:
             seed=context.seed,
             meter=meter,
             artifacts=context.artifacts,
-            progress=lambda text, done=0, total=0: context.emit("progress", call.path, text, done=done, total=total),
+            progress=lambda text, done=0, total=0: context.emit(
+                "progress", call.path, text, done=done, total=total
+            ),
             scratch=scratch,
             run=context.view,
         )
@@ -280,7 +282,9 @@ class _Envelope:
                     inputs = changed
                     self.so_far.rungs.append(name)
 
-    def _settle(self, hold: Hold, meter: Meter, begin: float, result: tuple[Any, list[Artifact]] | None) -> None:
+    def _settle(
+        self, hold: Hold, meter: Meter, begin: float, result: tuple[Any, list[Artifact]] | None
+    ) -> None:
         """Book what was used; a result is kept in the same transaction, so that it is never paid for twice."""
         context, call = self.context, self.call
         spent = meter.spent

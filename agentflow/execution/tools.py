@@ -127,4 +127,3 @@ def _known(function: Callable[..., Any], arguments: dict[str, Any]) -> dict[str,
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         return arguments
     return {name: value for name, value in arguments.items() if name in parameters}
-

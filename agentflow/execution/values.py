@@ -49,7 +49,9 @@ def encode(value: Any, store: ArtifactStore | None = None, made: list[Artifact] 
         case list() | tuple():
             return [encode(item, store, made) for item in value]
     raise InvalidInputError(
-        "a step's value", f"a {type(value).__name__}", "JSON, a pydantic model, an array, a rollout, an artifact"
+        "a step's value",
+        f"a {type(value).__name__}",
+        "JSON, a pydantic model, an array, a rollout, an artifact",
     )
 
 
@@ -59,7 +61,9 @@ def _finite(value: float) -> float:
     return value
 
 
-def _encode_rollout(value: Rollout, store: ArtifactStore | None, made: list[Artifact] | None) -> dict[str, Any]:
+def _encode_rollout(
+    value: Rollout, store: ArtifactStore | None, made: list[Artifact] | None
+) -> dict[str, Any]:
     data = value.to_bytes()
     digest = hashlib.sha256(data).hexdigest()
     if store is not None:

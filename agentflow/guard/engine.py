@@ -108,7 +108,10 @@ class GuardEngine:
                 record, replacement = await self._run(guard, Hook(hook), subject, checked.digest)
                 if final and record.action in _CHANGING:
                     record = record.model_copy(
-                        update={"action": GuardAction.BLOCK, "reason": f"still not right after a change: {record.reason}"}
+                        update={
+                            "action": GuardAction.BLOCK,
+                            "reason": f"still not right after a change: {record.reason}",
+                        }
                     )
                 checked.records.append(record)
                 if record.action in (GuardAction.BLOCK, GuardAction.ESCALATE):
@@ -123,9 +126,7 @@ class GuardEngine:
                 break
         return checked
 
-    async def _run(
-        self, guard: Guard, hook: Hook, subject: Subject, digest: str
-    ) -> tuple[GuardRecord, Any]:
+    async def _run(self, guard: Guard, hook: Hook, subject: Subject, digest: str) -> tuple[GuardRecord, Any]:
         begin = time.perf_counter()
         status = "ran"
         with self._observe(guard, hook) if self._observe else nullcontext() as tell:
@@ -133,8 +134,11 @@ class GuardEngine:
                 verdict = await asyncio.wait_for(_judge(guard, subject), self._seconds)
             except TimeoutError:
                 status, verdict = "timeout", Verdict.deny(f"it did not judge within {self._seconds:g} s")
-            except Exception as error:  # noqa: BLE001 - whatever a check raises, it has not judged
-                status, verdict = "error", Verdict.deny(f"it could not judge: {type(error).__name__}: {error}")
+            except Exception as error:
+                status, verdict = (
+                    "error",
+                    Verdict.deny(f"it could not judge: {type(error).__name__}: {error}"),
+                )
             action = _action(guard, verdict, status)
             reason = verdict.reason
             if action is GuardAction.ESCALATE:

@@ -25,7 +25,9 @@ def manifest(guards: Iterable[Guard], records: Iterable[GuardRecord]) -> dict[st
                 {
                     "guardrail": guard.name,
                     "hook": str(hook),
-                    "rule_digest": digest_of([guard.name, {k: v for k, v in guard.params.items()}, guard.on_fail])[:16],
+                    "rule_digest": digest_of(
+                        [guard.name, {k: v for k, v in guard.params.items()}, guard.on_fail]
+                    )[:16],
                     "on_fail": str(guard.on_fail),
                     "on_error": "open" if guard.open_on_error else "closed",
                     "ran": len(of_it),

@@ -154,9 +154,7 @@ class OpenAIChat:
             f"{failure.problem}{tries}",
             failure.todo,
             retryable=failure.again,
-            spent=Amounts(
-                tokens=tally.tokens.input + tally.tokens.output, micro_usd=tally.micro_usd
-            ),
+            spent=Amounts(tokens=tally.tokens.input + tally.tokens.output, micro_usd=tally.micro_usd),
         )
 
 

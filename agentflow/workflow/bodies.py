@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from agentflow.core.amounts import Amounts
 from agentflow.core.errors import (
     AgentflowError,
     GuardrailBlockedError,
@@ -23,7 +24,7 @@ from agentflow.execution.context import RunContext
 from agentflow.execution.step import StepCall, perform
 from agentflow.execution.tools import tool_step
 from agentflow.guard.engine import Guard, GuardEngine
-from agentflow.workflow.expressions import compile_expr, resolve
+from agentflow.workflow.expressions import Secrets, compile_expr, resolve
 from agentflow.workflow.schema import Workflow
 from agentflow.workflow.scoring import evaluate_body
 from agentflow.workflow.steps import GuardrailUse, Step
@@ -36,6 +37,10 @@ class GateFailedError(RunError):
 
     def __init__(self, step: str, gate: str, best: Any) -> None:
         super().__init__(f"step '{step}': the gate `{gate}` does not hold for the best: {best}")
+
+
+def _readable(amounts: Amounts) -> dict[str, Any]:
+    return {**amounts.as_dict(), "usd": amounts.micro_usd / 1e6, "gpu_seconds": amounts.gpu_ms / 1e3}
 
 
 def defect(what: str) -> AgentflowError:
@@ -92,20 +97,25 @@ def visible(envelope: Envelope) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Scope:
-    """What expressions read: inputs, steps, the run's own figures, and a ``foreach`` item under its name."""
+    """What expressions read: inputs, steps, the run's and the budget's figures, secrets, a ``foreach`` item.
+
+    ``figures`` returns ``run`` and ``budget`` as they stand when an expression asks.
+    """
 
     inputs: Mapping[str, Any]
     steps: Mapping[str, Any]
-    spent: Callable[[], dict[str, Any]]
-    items: Mapping[str, Any] = None  # type: ignore[assignment]
+    figures: Callable[[], dict[str, Any]]
+    secrets: Mapping[str, str]
+    items: Mapping[str, Any] = field(default_factory=dict)
 
     def names(self) -> dict[str, Any]:
         """Return the roots."""
         return {
             "inputs": self.inputs,
             "steps": self.steps,
-            "run": {"spent": self.spent()},
-            **(self.items or {}),
+            "secrets": self.secrets,
+            **self.figures(),
+            **self.items,
         }
 
     def with_item(self, name: str, item: Any) -> Scope:
@@ -122,11 +132,18 @@ class Equipment:
     root: Path
     plan: Callable[[Step, dict[str, Any], StepCall, Call, Equipment], Any]
     models: Callable[[str], Any]
+    secrets: Mapping[str, str] = field(default_factory=Secrets)
 
-    def spent(self) -> dict[str, Any]:
-        """Return what the run has spent, as ``run.spent``."""
-        spent = self.context.ledger.usage(self.context.scope).spent
-        return {**spent.as_dict(), "usd": spent.micro_usd / 1e6, "gpu_seconds": spent.gpu_ms / 1e3}
+    def figures(self) -> dict[str, Any]:
+        """Return ``run`` (id, seed, spent) and ``budget`` (cap, left) as expressions read them."""
+        usage = self.context.ledger.usage(self.context.scope)
+        left = self.context.ledger.left(self.context.scope)
+        run = {"id": self.context.run_id, "seed": self.context.seed, "spent": _readable(usage.spent)}
+        return {"run": run, "budget": {"cap": _readable(usage.cap), "left": _readable(left)}}
+
+    def names(self, steps: Mapping[str, Any]) -> Scope:
+        """Return the scope over finished ``steps``."""
+        return Scope(self.context.view["inputs"], steps, self.figures, self.secrets)
 
     def scope_of(self, step: Step) -> str:
         """Return the budget scope of a step: its own where it has caps, else the run's."""
@@ -147,7 +164,8 @@ class Equipment:
     def engine(self, step: Step | None) -> GuardEngine:
         """Return the guardrails of a step: the workflow's, then its own."""
         uses = (*self.workflow.guardrails, *(step.guardrails if step else ()))
-        guards = [guard_of(use, self.context.registry, self.context.view) for use in uses]
+        scope = self.names(self.context.view["steps"]).names()
+        guards = [guard_of(use, self.context.registry, scope) for use in uses]
         tracer = self.context.tracer
 
         @contextmanager
@@ -249,9 +267,9 @@ async def _unset(_: Call, __: dict[str, Any]) -> Any:
     raise defect("agent")
 
 
-def guard_of(use: GuardrailUse, registry: Registry, view: Mapping[str, Any]) -> Guard:
-    """Return a guardrail as the file asks for it, its parameters resolved against the run's inputs."""
-    params = resolve(dict(use.with_), {"inputs": view.get("inputs", {}), "steps": view.get("steps", {})})
+def guard_of(use: GuardrailUse, registry: Registry, scope: Mapping[str, Any]) -> Guard:
+    """Return a guardrail as the file asks for it, its parameters resolved."""
+    params = resolve(dict(use.with_), scope)
     return Guard(
         spec=registry.guardrails.get(use.use),
         hooks=use.at,

@@ -101,7 +101,7 @@ class Compiler:
     async def _perform(
         self, step: Step, steps: dict[str, Any], iteration: str
     ) -> tuple[Envelope, dict[str, Any]]:
-        scope = Scope(self.context.view["inputs"], steps, self.equipment.spent)
+        scope = self.equipment.names(steps)
         self.equipment.open_scope(step)
         if step.foreach:
             return await self._foreach(step, scope, iteration)

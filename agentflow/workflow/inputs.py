@@ -45,8 +45,8 @@ def resolve_inputs(workflow: Workflow, given: Mapping[str, Any]) -> dict[str, An
         if name not in workflow.inputs:
             known = ", ".join(workflow.inputs) or "none"
             hint = nearest(str(name)[:60], workflow.inputs).strip()
-            raise InvalidInputError(f"input '{str(name)[:60]}'", "a name that the workflow does not have",
-                                    f"{known}. {hint}".strip().rstrip("."))  # fmt: skip
+            found = f"a name that the workflow does not have{f' ({hint})' if hint else ''}"
+            raise InvalidInputError(f"input '{str(name)[:60]}'", found, known)
     values = {}
     for name, spec in workflow.inputs.items():
         if name not in given:
@@ -72,7 +72,8 @@ def value_mismatch(spec: InputSpec, value: Any) -> tuple[str, str] | None:
     if value is None and not spec.required and spec.default is None:
         return None
     if not isinstance(value, _TYPES[spec.type]) or (isinstance(value, bool) and spec.type != "boolean"):
-        return f"{shown(value)} ({type_name(value)})", _WORDS[spec.type]
+        found = "nothing" if value is None else f"{shown(value)} ({type_name(value)})"
+        return found, _WORDS[spec.type]
     flaw = _not_json(value)
     if flaw:
         return flaw, "finite numbers, text, true, false, null, lists and mappings with text keys"

@@ -54,11 +54,11 @@ def validate(document: Document, problems: Problems) -> tuple[FileSpec | None, f
             return FileSpec.model_validate(data), frozenset(broken)
         except ValidationError as error:
             found = [item for item in error.errors(include_url=False) if not _is_echo(item)]
-        for item in found:
-            if attempt == 0:
+        if attempt == 0:
+            for item in found:
                 _note(item, document, problems)
-            if not _set_aside(item, data, broken):
-                return None, frozenset(broken)
+        if not all(_set_aside(item, data, broken) for item in found):
+            return None, frozenset(broken)
     return None, frozenset(broken)
 
 

@@ -45,7 +45,11 @@ async def plan_step(
         return Place(tuple(Thing(**thing) for thing in world.things(state)), TABLE_HALF)
 
     chat: ChatModel | None = equipment.models(agent.model)
-    proposer = EmbeddedProposer(place) if chat is None else _model_proposer(step, chat, place, world, equipment, call)
+    proposer = (
+        EmbeddedProposer(place)
+        if chat is None
+        else _model_proposer(step, chat, place, world, equipment, call)
+    )
     planner = Planner(context, world, call.guards, call.scope, call.path, proposer)
     if isinstance(proposer, ModelProposer):
         proposer.call = planner.call
@@ -78,12 +82,19 @@ def _count(step: Step, name: str, given: dict[str, Any], most: int) -> int:
     value = given[name]
     least = 2 if name == "candidates" else 1
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise InvalidInputError(f"step '{step.id}': agent.{name}", repr(value), f"a whole number from {least} to {most}")
+        raise InvalidInputError(
+            f"step '{step.id}': agent.{name}", repr(value), f"a whole number from {least} to {most}"
+        )
     return value
 
 
 def _model_proposer(
-    step: Step, chat: ChatModel, place: Callable[[Any], Place], world: Any, equipment: Equipment, call: StepCall
+    step: Step,
+    chat: ChatModel,
+    place: Callable[[Any], Place],
+    world: Any,
+    equipment: Equipment,
+    call: StepCall,
 ) -> ModelProposer:
     agent = step.agent
     allowed = {name: equipment.context.registry.tools.get(name) for name in (agent.tools if agent else ())}
@@ -115,9 +126,7 @@ def _model_proposer(
 
 def declaration(name: str, spec: ToolSpec) -> dict[str, Any]:
     """Return a tool as OpenAI-compatible endpoints want it declared."""
-    properties = {
-        key: TypeAdapter(spec.hints.get(key, Any)).json_schema() for key in spec.inputs
-    }
+    properties = {key: TypeAdapter(spec.hints.get(key, Any)).json_schema() for key in spec.inputs}
     required = [key for key, parameter in spec.inputs.items() if parameter.default is parameter.empty]
     return {
         "type": "function",

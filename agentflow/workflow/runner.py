@@ -12,7 +12,13 @@ from typing import Any
 
 from agentflow.budget.ledger import Ledger, Usage
 from agentflow.core.amounts import Amounts
-from agentflow.core.errors import AgentflowError, InvalidInputError, RunCancelledError, RunError, StepFailedError
+from agentflow.core.errors import (
+    AgentflowError,
+    InvalidInputError,
+    RunCancelledError,
+    RunError,
+    StepFailedError,
+)
 from agentflow.core.protocols import ChatModel
 from agentflow.core.records import Envelope, GuardRecord, Hook, RunStatus, StepStatus
 from agentflow.execution.context import Listener, RunContext, _nobody
@@ -22,13 +28,13 @@ from agentflow.store.artifacts import FileArtifacts
 from agentflow.store.store import Store
 from agentflow.tracing.export import Exporters
 from agentflow.tracing.tracer import start_tracing
-from agentflow.worldmodel import catalog
 from agentflow.workflow.bodies import Equipment, guard_of, guarded_value
 from agentflow.workflow.expressions import Secrets, resolve
 from agentflow.workflow.inputs import resolve_inputs
 from agentflow.workflow.planning import plan_step
 from agentflow.workflow.project import Project
 from agentflow.workflow.schema import EmbeddedModel, Workflow, WorldSpec
+from agentflow.worldmodel import catalog
 
 PROJECT_SCOPE = "project"
 _STATUS = {
@@ -97,7 +103,9 @@ class Workshop:
         if key not in self._worlds:
             if spec.url:
                 raise InvalidInputError(
-                    f"worlds.{key}.url", f"'{spec.url}'", "`use: <name>`; world servers are not part of this version yet"
+                    f"worlds.{key}.url",
+                    f"'{spec.url}'",
+                    "`use: <name>`; world servers are not part of this version yet",
                 )
             weights = self.project.root / spec.weights if spec.weights else None
             self._worlds[key] = catalog.open_world(spec.use or key, device=spec.device, weights=weights)
@@ -114,7 +122,9 @@ class Workshop:
         worlds = self.project.file.spec.worlds
         if name is None:
             if len(worlds) != 1:
-                raise InvalidInputError("world", "none named", f"one of {', '.join(worlds) or 'none: declare one under `worlds`'}")
+                raise InvalidInputError(
+                    "world", "none named", f"one of {', '.join(worlds) or 'none: declare one under `worlds`'}"
+                )
             name = next(iter(worlds))
         if name not in worlds:
             raise InvalidInputError("world", f"'{name}'", ", ".join(worlds))
@@ -199,7 +209,9 @@ class Runner:
         """
         record = self.workshop.store.get_run(run_id)
         if record.status not in (RunStatus.RUNNING, RunStatus.WAITING, RunStatus.CANCELLED, RunStatus.FAILED):
-            raise InvalidInputError(f"run {run_id}", f"status '{record.status}'", "one that waits or was cut off")
+            raise InvalidInputError(
+                f"run {run_id}", f"status '{record.status}'", "one that waits or was cut off"
+            )
         if record.digest != self.digest:
             raise InvalidInputError(
                 f"run {run_id}", f"a workflow that has changed since ({record.digest[:12]} → {self.digest[:12]})",
@@ -226,7 +238,9 @@ class Runner:
             degrade=self.workflow.budget.on_exhausted == "degrade",
         )  # fmt: skip
         context.view["inputs"] = inputs
-        equipment = Equipment(context, self.workflow, shop.project.root, plan_step, shop.chat)
+        equipment = Equipment(
+            context, self.workflow, shop.project.root, plan_step, shop.chat, Secrets(shop.secrets)
+        )
         context.emit("run_started", text=self.name, run_id=run_id, inputs=inputs)
         try:
             with tracer.run(self.name, digest=self.digest, inputs=inputs) as span:
@@ -264,8 +278,7 @@ class Runner:
         if state.get("failed"):
             failed = self._envelope_of(context, state["failed"])
             return self._ended(context, failed, state["failed"], steps)
-        scope = {"inputs": context.view["inputs"], "steps": steps, "run": {"spent": equipment.spent()}}
-        resolved = resolve(dict(self.workflow.outputs), scope)
+        resolved = resolve(dict(self.workflow.outputs), equipment.names(steps).names())
         last, _ = await guarded_value(equipment, "output", Hook.OUTPUT, resolved)
         if not last.usable:
             return self._ended(context, last, "output", steps)
@@ -286,14 +299,22 @@ class Runner:
         async with open_checkpointer(self.workshop.folder / "checkpoints.db") as saver:
             graph = compiler.graph(saver)
             config = {"configurable": {"thread_id": context.run_id}, "recursion_limit": compiler.most_steps}
-            start: Any = Command(resume=decision) if decision is not None else None if resumed else {"steps": {}, "loops": {}}
+            start: Any = (
+                Command(resume=decision)
+                if decision is not None
+                else None
+                if resumed
+                else {"steps": {}, "loops": {}}
+            )
             if resumed and decision is None:
                 start = await _restart(graph, config)
             state: dict[str, Any] = await graph.ainvoke(start, config, durability="sync")
             return state
 
     def _envelope_of(self, context: RunContext, step: str) -> Envelope:
-        found = [record.envelope for record in self.workshop.store.steps(context.run_id) if record.path == step]
+        found = [
+            record.envelope for record in self.workshop.store.steps(context.run_id) if record.path == step
+        ]
         return found[-1] if found else Envelope(status=StepStatus.FAILED, error="no record")
 
     def _ended(self, context: RunContext, envelope: Envelope, step: str, steps: dict[str, Any]) -> Outcome:
@@ -302,19 +323,22 @@ class Runner:
         self._finish(context, status, None, error)
         return self._outcome(context, status, None, error, steps)
 
-    def _finish(self, context: RunContext, status: RunStatus, outputs: Any, error: BaseException | None) -> None:
+    def _finish(
+        self, context: RunContext, status: RunStatus, outputs: Any, error: BaseException | None
+    ) -> None:
         self.workshop.store.finish_run(
             context.run_id, status, outputs=outputs, error=error, manifest=self._manifest(context)
         )
 
     def _manifest(self, context: RunContext) -> dict[str, Any]:
         uses = [*self.workflow.guardrails, *(use for step in self.workflow.steps for use in step.guardrails)]
+        scope = {"inputs": context.view["inputs"], "steps": context.view["steps"]}
         guards = []
         for use in uses:
             try:
-                guards.append(guard_of(use, context.registry, context.view))
+                guards.append(guard_of(use, context.registry, scope))
             except AgentflowError:  # its parameters read a step that never ran
-                guards.append(guard_of(use.model_copy(update={"with_": {}}), context.registry, context.view))
+                guards.append(guard_of(use.model_copy(update={"with_": {}}), context.registry, {}))
         return manifest(guards, self.workshop.store.verdicts(context.run_id))
 
     def _outcome(

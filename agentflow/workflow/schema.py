@@ -70,16 +70,9 @@ class OpenAIModel(Section):
 
 
 class LangChainModel(Section):
-    """Any LangChain chat model (extra `langchain`)."""
+    """A LangChain chat model that the calling program hands over (extra `langchain`); a file names no code."""
 
     provider: Literal["langchain"] = Field(description="A LangChain chat model.", examples=["langchain"])
-    use: Annotated[str, Field(pattern=r"^[\w.]+:\w+$")] = Field(
-        description="Its class, as module:class.", examples=["langchain_openai:ChatOpenAI"]
-    )
-    with_: dict[str, Any] = Field(
-        default_factory=dict, alias="with", description="Its arguments.", examples=[{"model": "gpt-5-mini"}]
-    )
-    max_tokens: Count = Field(default=1024, description="Tokens of one answer at most.", examples=[1024])
     price: Price | None = Field(
         default=None,
         description="Its price, where it is not a known one.",

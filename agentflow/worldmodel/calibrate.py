@@ -77,7 +77,9 @@ class Calibration:
                 raw["fitted_on"],
             )  # fmt: skip
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise WeightsError(str(path), str(error), "the calibration that `agentflow world evaluate` writes") from error
+            raise WeightsError(
+                str(path), str(error), "the calibration that `agentflow world evaluate` writes"
+            ) from error
 
 
 def fit(

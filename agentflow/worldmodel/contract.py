@@ -127,7 +127,9 @@ class Rollout:
                     file.get("members"),
                 )
         except (OSError, ValueError, KeyError) as error:
-            raise InvalidInputError("rollout", f"bytes that are not one ({error})", "an .npz that agentflow wrote") from error
+            raise InvalidInputError(
+                "rollout", f"bytes that are not one ({error})", "an .npz that agentflow wrote"
+            ) from error
 
 
 @runtime_checkable
@@ -158,9 +160,7 @@ class WorldModel(Protocol):
         """
         ...
 
-    def predict(
-        self, state: Floats, actions: Floats, *, stop: Callable[[], None] | None = None
-    ) -> Rollout:
+    def predict(self, state: Floats, actions: Floats, *, stop: Callable[[], None] | None = None) -> Rollout:
         """Roll ``actions[B, H, A]`` out from ``state[D]`` or ``[B, D]``.
 
         Args:

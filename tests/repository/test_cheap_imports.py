@@ -30,7 +30,7 @@ raise SystemExit(run())
 
 @pytest.fixture
 def loaded_by(tmp_path):
-    """Run a program in an interpreter of its own; return the top-level packages that it had loaded at its end."""
+    """Run a program in an interpreter of its own; return the top-level packages that it loaded."""
 
     def start(program, *arguments):
         report = tmp_path / "modules.json"

@@ -46,8 +46,16 @@ def test_the_layers_name_every_part_of_the_package_once():
 @pytest.mark.parametrize(
     ("file", "line", "told"),
     [
-        ("core/amounts.py", "import agentflow.cli.main", "agentflow.core is not allowed to import agentflow.cli"),
-        ("guard/engine.py", "import agentflow.llm.wire", "agentflow.guard is not allowed to import agentflow.llm"),
+        (
+            "core/amounts.py",
+            "import agentflow.cli.main",
+            "agentflow.core is not allowed to import agentflow.cli",
+        ),
+        (
+            "guard/engine.py",
+            "import agentflow.llm.wire",
+            "agentflow.guard is not allowed to import agentflow.llm",
+        ),
         ("stray.py", "", "agentflow.stray"),
         ("workflow/loader.py", "import torch", "agentflow.workflow.loader -> torch"),
         ("workflow/loader.py", "import langgraph", "agentflow.workflow.loader -> langgraph"),

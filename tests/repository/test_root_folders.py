@@ -1,4 +1,4 @@
-"""The root's tools, guardrails and evals are a project's folders: they hide no installed package of these names."""
+"""The root's tools, guardrails and evals hide no installed packages that are called the same."""
 
 import ast
 import json
@@ -12,6 +12,8 @@ import agentflow
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("tools", "guardrails", "evals")
+WORLDS = "agentflow.worldmodel"
+"""Besides the public names, a project may import the worlds: the names of their states are its vocabulary."""
 MODULES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
 IMPORT_ALL = """\
@@ -82,10 +84,9 @@ def test_folders_with_an_init_file_would_hide_the_installed_packages(tmp_path, s
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_project_module_imports_only_public_names_of_agentflow(path):
+def test_a_project_module_imports_public_names_and_worlds(path):
     names = set(imported_names(path))
-    private = {(module, name) for module, name in names if module.startswith("agentflow.")}
-    public = {name for module, name in names if module == "agentflow" and name}
-    assert private == set()
-    assert public <= set(agentflow.__all__)
+    inner = {module for module, _ in names if module.startswith("agentflow.")}
+    assert {module for module in inner if not f"{module}.".startswith(f"{WORLDS}.")} == set()
+    assert {name for module, name in names if module == "agentflow"} <= set(agentflow.__all__)
     assert not {module for module, _ in names if module.split(".")[0] in FOLDERS}

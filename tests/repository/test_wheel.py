@@ -1,4 +1,4 @@
-"""The wheel holds all that the package needs, and runs where nothing else was installed but its requirements."""
+"""The wheel holds all that the package needs, and runs where only its requirements were installed."""
 
 import hashlib
 import json
@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import venv
 import zipfile
 from email import message_from_bytes
@@ -16,8 +15,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 from packaging.requirements import Requirement
 
+import agentflow
+
 ROOT = Path(__file__).parents[2]
-HERE = Path(sysconfig.get_path("purelib"))
+INFO = f"agentflow_worlds-{agentflow.__version__}.dist-info"
 NOT_NEEDED = ("torch", "mujoco", "av", "safetensors", "xllamacpp", "pytest")
 """What only an extra asks for; a machine that runs workflows against remote worlds lacks it."""
 
@@ -79,13 +80,13 @@ def empty_place(tmp_path_factory, wheel, metadata):
     pip = (sys.executable, "-m", "pip", "--python", programs / "python", "--disable-pip-version-check")
     installed = run(*pip, "install", "--no-deps", "--no-index", wheel)
     assert installed.returncode == 0, installed.stdout + installed.stderr
-    place = run(programs / "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip()
+    (place,) = folder.glob("lib/python*/site-packages")
     for name in required(metadata):
         for file in distribution(name).files or ():
             first = file.parts[0]
-            link = Path(place) / first
+            link = place / first
             if first not in ("..", "__pycache__") and not link.exists():
-                link.symlink_to(HERE / first)
+                link.symlink_to(distribution(name).locate_file(first))
     return programs
 
 
@@ -101,13 +102,13 @@ def project(tmp_path):
 def test_the_wheel_has_one_package_with_every_module_of_the_tree(content):
     tops = {PurePosixPath(name).parts[0] for name in content}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "agentflow").rglob("*.py")}
-    assert tops == {"agentflow", "agentflow_worlds-0.1.0.dist-info"}
+    assert tops == {"agentflow", INFO}
     assert {name for name in content if name.endswith(".py")} == modules
 
 
 def test_the_wheel_has_the_licence_the_type_marker_and_the_editor_s_schema(content):
     schema = (ROOT / "schemas" / "workflows.schema.json").read_bytes()
-    assert content["agentflow_worlds-0.1.0.dist-info/licenses/LICENSE"] == (ROOT / "LICENSE").read_bytes()
+    assert content[f"{INFO}/licenses/LICENSE"] == (ROOT / "LICENSE").read_bytes()
     assert content["agentflow/py.typed"] == b""
     assert content["agentflow/workflow/workflows.schema.json"] == schema
 

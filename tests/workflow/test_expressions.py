@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a message stands here as it is read, in one piece
 import subprocess
 import sys
 from typing import Any
@@ -92,14 +93,19 @@ def test_a_reserved_word_is_refused_by_cel_itself(word: str) -> None:
 
 
 def test_only_the_paths_that_are_named_are_read() -> None:
-    paths = [reference.path for reference in read("steps.a.output.x.map(c, c.y).size() > inputs['k'].z[0]").references]
+    paths = [
+        reference.path
+        for reference in read("steps.a.output.x.map(c, c.y).size() > inputs['k'].z[0]").references
+    ]
     assert paths == [("steps", "a", "output", "x"), ("inputs", "k", "z")]
     unreadable = object()  # CEL refuses it, so it would show
-    assert compile_expr("inputs.n").evaluate({"inputs": {"n": 1, "other": unreadable}, "steps": unreadable}) == 1
+    assert (
+        compile_expr("inputs.n").evaluate({"inputs": {"n": 1, "other": unreadable}, "steps": unreadable}) == 1
+    )
 
 
 def test_a_name_in_a_string_or_a_comment_is_no_reference() -> None:
-    assert read("'secrets.A' + r'\\' + \"\"\"secrets.B\"\"\" // secrets.C").references == []
+    assert read('\'secrets.A\' + r\'\\\' + """secrets.B""" // secrets.C').references == []
 
 
 def test_a_name_that_a_comprehension_binds_is_free_again_after_it() -> None:
@@ -112,12 +118,19 @@ def test_lists_are_capped_before_evaluation() -> None:
     with pytest.raises(InvalidInputError, match="a list of 10001 items"):
         compile_expr("inputs.l.size()").evaluate({"inputs": {"l": [0] * 10_001}})
     nested = compile_expr("inputs.l.exists(a, inputs.l.exists(b, a > b))")
-    with pytest.raises(InvalidInputError, match="2 nested passes over 1001 items; allowed: at most 1000 items"):
+    with pytest.raises(
+        InvalidInputError, match="2 nested passes over 1001 items; allowed: at most 1000 items"
+    ):
         nested.evaluate({"inputs": {"l": [0] * 1001}})
 
 
 def test_a_whole_expression_keeps_its_type_and_mixed_text_gives_text() -> None:
-    value = {"a": "${{ inputs.n }}", "b": ["${{ inputs.n }} of ${{ inputs.list }}"], "c": " ${{ inputs.none }} ", "d": 1}
+    value = {
+        "a": "${{ inputs.n }}",
+        "b": ["${{ inputs.n }} of ${{ inputs.list }}"],
+        "c": " ${{ inputs.none }} ",
+        "d": 1,
+    }
     assert resolve(value, SCOPE) == {"a": 3, "b": ["3 of [1,2,3]"], "c": None, "d": 1}
     assert compile_template("${{ {'a': {'b': '}}'}} }}").render({}) == {"a": {"b": "}}"}}
 

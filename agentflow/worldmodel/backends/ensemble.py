@@ -116,7 +116,9 @@ class DynamicsEnsemble(nn.Module):
         constant("reach", half.norm(dim=-1) + radius)
         constant("wall_normal", torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]))
 
-    def intended(self, state: State, action: Tensor, max_step: float, max_lead: float, limit: float) -> Tensor:
+    def intended(
+        self, state: State, action: Tensor, max_step: float, max_lead: float, limit: float
+    ) -> Tensor:
         """Return the controlled entity's next target ``[M, B, 2]``: bounded by room and lead."""
         wanted = (state.target + action.clamp(-max_step, max_step)).clamp(-limit, limit)
         tip = state.position[:, :, 0]
@@ -185,7 +187,11 @@ class DynamicsEnsemble(nn.Module):
         live = weight > 0
         rows = torch.cat(target)[live]
         spoken = self._grouped(
-            self.edges, torch.cat(features)[live], torch.cat(member)[live], self.edge_kind, torch.cat(kind)[live]
+            self.edges,
+            torch.cat(features)[live],
+            torch.cat(member)[live],
+            self.edge_kind,
+            torch.cat(kind)[live],
         )
         total = spoken.new_zeros(entity, self.edge_width).index_add(0, rows, spoken * weight[live, None])
         touched = torch.zeros(entity, dtype=torch.bool, device=rows.device)

@@ -34,7 +34,12 @@ def unpack(states: Tensor) -> State:
 def pack(state: State) -> Tensor:
     """Turn entities back into states ``[M, B, 34]``."""
     bodies = torch.cat(
-        (state.position[..., 1:, :], state.heading[..., 1:, :], state.velocity[..., 1:, :], state.spin[..., 1:, None]),
+        (
+            state.position[..., 1:, :],
+            state.heading[..., 1:, :],
+            state.velocity[..., 1:, :],
+            state.spin[..., 1:, None],
+        ),
         -1,
     )
     tip = torch.cat((state.position[..., 0, :], state.velocity[..., 0, :], state.target), -1)

@@ -29,7 +29,9 @@ def windows(count: int, seed: int, threads: int = 2) -> tuple[Floats, Floats]:
     return states[:, START : START + HORIZON + 1], actions[:, START : START + HORIZON]
 
 
-def fit_calibration(world: TabletopWorld, count: int, seed: int = CALIBRATION_SEED, threads: int = 2) -> calibrate.Calibration:
+def fit_calibration(
+    world: TabletopWorld, count: int, seed: int = CALIBRATION_SEED, threads: int = 2
+) -> calibrate.Calibration:
     """Return a calibration of ``world`` (built without one) on ``count`` episodes of their own seed."""
     states, actions = windows(count, seed, threads)
     rollout = world.predict(states[:, 0], actions)
@@ -72,7 +74,9 @@ def predictions(
             shifted = simulator.predict(_shifted(true[:, 0], np.random.default_rng(seed)), actions)
             errors["floor"].append(_error(shifted.states, true))
             moved_parts.append(_moved(true))
-            radius_parts.append(np.zeros_like(errors["model"][-1]) if rollout.radius90 is None else rollout.radius90[:, 1:])
+            radius_parts.append(
+                np.zeros_like(errors["model"][-1]) if rollout.radius90 is None else rollout.radius90[:, 1:]
+            )
     finally:
         simulator.close()
     all_errors = {name: np.concatenate(parts)[..., 1:] for name, parts in errors.items()}
@@ -92,7 +96,10 @@ def predictions(
             for h in HORIZONS
         },
         "median_cm_on_moved_per_seed": {
-            str(seed): {str(h): _cm(np.median(e[:, h - 1, 1 : 1 + scene.GLASS][m[:, h - 1, blocks]])) for h in HORIZONS}
+            str(seed): {
+                str(h): _cm(np.median(e[:, h - 1, 1 : 1 + scene.GLASS][m[:, h - 1, blocks]]))
+                for h in HORIZONS
+            }
             for seed, e, m in zip(seeds, errors["model"], moved_parts, strict=True)
         },
     }

@@ -105,7 +105,10 @@ def _slide_round(
         to_goal = goal - centres[:, index]
         cross = normal[:, 0] * to_goal[:, 1] - normal[:, 1] * to_goal[:, 0]
         sense = np.where(np.abs(cross) > 0.02, np.sign(cross), turn)
-        rim = tangent * sense[:, None] * length[:, None] + normal * np.clip(radius - apart, -0.02, 0.02)[:, None]
+        rim = (
+            tangent * sense[:, None] * length[:, None]
+            + normal * np.clip(radius - apart, -0.02, 0.02)[:, None]
+        )
         scaled = rim * (length / np.maximum(np.linalg.norm(rim, axis=-1), 1e-9))[:, None]
         out = np.where(enters[:, None], scaled, out)
     return out

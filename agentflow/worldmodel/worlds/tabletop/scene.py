@@ -172,7 +172,9 @@ def _on_table(where: str, pose: Pose, reach: float) -> tuple[float, float]:
     limit = TABLE_HALF - reach
     for axis, value in (("x", pose.x), ("y", pose.y)):
         if abs(value) > limit:
-            raise InvalidInputError(f"{where}.{axis}", f"{value:g} m", f"from {-limit:.3f} to {limit:.3f} m: on the table")
+            raise InvalidInputError(
+                f"{where}.{axis}", f"{value:g} m", f"from {-limit:.3f} to {limit:.3f} m: on the table"
+            )
     return pose.x, pose.y
 
 

@@ -147,9 +147,7 @@ class TabletopSimulator:
         """Refuse: the learned world draws states, whoever computed them."""
         raise UnsupportedCallError(self.name, "render", ("encode", "predict"))
 
-    def predict(
-        self, state: Floats, actions: Floats, *, stop: Callable[[], None] | None = None
-    ) -> Rollout:
+    def predict(self, state: Floats, actions: Floats, *, stop: Callable[[], None] | None = None) -> Rollout:
         """Simulate ``actions[B, H, 2]`` from ``state[34]`` or ``[B, 34]``; sequences run side by side in C."""
         actions = np.asarray(actions, np.float32)
         batch, horizon, _ = actions.shape
@@ -189,7 +187,9 @@ class TabletopSimulator:
         for axis in range(2):  # joint speeds from the tip's velocity, by the inverse map's slope
             shift = np.zeros(2)
             shift[axis] = nudge
-            slope = (joint_angles(states[:, 0:2] + shift) - joint_angles(states[:, 0:2] - shift)) / (2 * nudge)
+            slope = (joint_angles(states[:, 0:2] + shift) - joint_angles(states[:, 0:2] - shift)) / (
+                2 * nudge
+            )
             v[:, 0:2] += slope * states[:, 2 + axis : 3 + axis]
         for index in range(len(scene.BODIES)):
             columns = states[:, scene.body_slice(index)]

@@ -37,7 +37,9 @@ class TabletopWorld:
     state_space = scene.STATE_SPACE
     action_space = scene.ACTION_SPACE
 
-    def __init__(self, device: str = "auto", folder: Path = WEIGHTS, calibration: Calibration | None = None) -> None:
+    def __init__(
+        self, device: str = "auto", folder: Path = WEIGHTS, calibration: Calibration | None = None
+    ) -> None:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = device
@@ -67,7 +69,9 @@ class TabletopWorld:
         limit = scene.TABLE_HALF - scene.BODIES[scene.NAMES.index(goal["body"])].reach
         if not (abs(x) <= limit and abs(y) <= limit):
             raise InvalidInputError(
-                "goal.place", f"({x:.3f}, {y:.3f}) m", f"x and y from {-limit:.3f} to {limit:.3f} m: on the table"
+                "goal.place",
+                f"({x:.3f}, {y:.3f}) m",
+                f"x and y from {-limit:.3f} to {limit:.3f} m: on the table",
             )
         avoid = tuple(scene.NAMES.index(name) for name in goal["avoid"])
         return PushTask(scene.NAMES.index(goal["body"]), (float(x), float(y)), avoid)
@@ -80,7 +84,9 @@ class TabletopWorld:
         """Return the plain push ``[H, 2]`` of ``body`` towards ``place`` (m)."""
         index = np.array([scene.NAMES.index(body)])
         aim = np.array([place], np.float32)
-        return pushing.push_paths(state[None], index, aim, horizon_steps, np.random.default_rng(0), jitter=0.0)[0]
+        return pushing.push_paths(
+            state[None], index, aim, horizon_steps, np.random.default_rng(0), jitter=0.0
+        )[0]
 
     def estimate(self, sequences: int, horizon_steps: int) -> Amounts:
         """Return an upper bound of the device time, from a timed step on this machine and a slack of 6."""
@@ -98,9 +104,7 @@ class TabletopWorld:
         """Return the state ``[34]`` of a scene description; see `scene.encode_scene`."""
         return scene.encode_scene(observation)
 
-    def predict(
-        self, state: Floats, actions: Floats, *, stop: Callable[[], None] | None = None
-    ) -> Rollout:
+    def predict(self, state: Floats, actions: Floats, *, stop: Callable[[], None] | None = None) -> Rollout:
         """Roll ``actions[B, H, 2]`` out from ``state[34]`` or ``[B, 34]``.
 
         Raises:
@@ -118,11 +122,22 @@ class TabletopWorld:
             self._roll(starts[at : at + _BLOCK], actions[at : at + _BLOCK], stop)
             for at in range(0, len(actions), _BLOCK)
         ]
-        members, spread, stirred = (np.concatenate([part[i] for part in parts], axis) for i, axis in ((0, 1), (1, 0), (2, 0)))
+        members, spread, stirred = (
+            np.concatenate([part[i] for part in parts], axis) for i, axis in ((0, 1), (1, 0), (2, 0))
+        )
         states = _mean(members)
         states[:, 0] = starts
         if self._calibration is None:
-            return Rollout(self.name, self.entities, actions, states, None, None, members, {"spread": spread, "stirred": stirred})
+            return Rollout(
+                self.name,
+                self.entities,
+                actions,
+                states,
+                None,
+                None,
+                members,
+                {"spread": spread, "stirred": stirred},
+            )
         radius = np.zeros((len(actions), actions.shape[1] + 1, len(self.entities)), np.float32)
         radius[:, 1:] = self._calibration.radius(spread, stirred)
         beyond = radius[:, 1:].max(-1) > TRUST_RADIUS_M
@@ -135,8 +150,8 @@ class TabletopWorld:
         """Return member states ``[M, B, H+1, 34]``, spread and "stirred" ``[B, H, E]`` of steps 1..H."""
         network = self._network
         with torch.inference_mode():
-            first = torch.from_numpy(np.ascontiguousarray(starts)).to(self.device)
-            moves = torch.from_numpy(np.ascontiguousarray(actions)).to(self.device)
+            first = torch.from_numpy(np.array(starts)).to(self.device)
+            moves = torch.from_numpy(np.array(actions)).to(self.device)
             spread_over = first[None].expand(network.members, -1, -1)
             state = dynamics.unpack(spread_over)
             path, spreads, stirs = [spread_over], [], []
@@ -198,4 +213,3 @@ def _read_calibration(folder: Path, card: dict[str, Any]) -> Calibration | None:
     if digest != card.get("calibration_sha256", digest):
         raise WeightsError(str(path), f"sha256 {digest}", f"the card's, sha256 {card['calibration_sha256']}")
     return calibration
-
