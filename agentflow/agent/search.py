@@ -194,40 +194,21 @@ def _smooth(knots: Floats, steps: int) -> Floats:
 
 
 def _joined(a: Pool, b: Pool) -> Pool:
-    def together(x: Floats | None, y: Floats | None, axis: int = 0) -> Floats | None:
-        return None if x is None or y is None else np.concatenate([x, y], axis)
-
-    rollout = Rollout(
-        a.rollout.world,
-        a.rollout.entities,
-        np.concatenate([a.rollout.actions, b.rollout.actions]),
-        np.concatenate([a.rollout.states, b.rollout.states]),
-        together(a.rollout.radius90, b.rollout.radius90),
-        together(a.rollout.trusted_steps, b.rollout.trusted_steps),  # type: ignore[arg-type]
-        together(a.rollout.members, b.rollout.members, 1),
-        a.rollout.meta,
-    )
-    terms = {name: np.concatenate([a.terms[name], b.terms[name]]) for name in a.terms}
     return Pool(
-        np.concatenate([a.actions, b.actions]), a.sources + b.sources, rollout, terms,
+        np.concatenate([a.actions, b.actions]),
+        a.sources + b.sources,
+        Rollout.joined(a.rollout, b.rollout),
+        {name: np.concatenate([a.terms[name], b.terms[name]]) for name in a.terms},
         np.concatenate([a.cost, b.cost]),
-    )  # fmt: skip
+    )
 
 
 def _best(pool: Pool, count: int) -> Pool:
     order = np.argsort(pool.cost, kind="stable")[:count]
-    rollout = pool.rollout
-    picked = Rollout(
-        rollout.world,
-        rollout.entities,
-        rollout.actions[order],
-        rollout.states[order],
-        None if rollout.radius90 is None else rollout.radius90[order],
-        None if rollout.trusted_steps is None else rollout.trusted_steps[order],
-        None if rollout.members is None else rollout.members[:, order],
-        rollout.meta,
-    )
     return Pool(
-        pool.actions[order], [pool.sources[i] for i in order], picked,
-        {name: values[order] for name, values in pool.terms.items()}, pool.cost[order],
-    )  # fmt: skip
+        pool.actions[order],
+        [pool.sources[i] for i in order],
+        pool.rollout.rows(order),
+        {name: values[order] for name, values in pool.terms.items()},
+        pool.cost[order],
+    )

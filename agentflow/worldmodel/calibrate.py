@@ -41,7 +41,7 @@ class Calibration:
     factors: tuple[tuple[float, ...], ...]
     fitted_on: dict[str, Any]
 
-    def radius(self, spread: NDArray[np.float32], stirred: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def radius(self, spread: NDArray[Any], stirred: NDArray[Any]) -> NDArray[Any]:
         """Return the radius ``[B, H, E]`` (m) for raw ``spread[B, H, E]`` of steps 1..H.
 
         Args:
@@ -83,9 +83,9 @@ class Calibration:
 
 
 def fit(
-    spread: NDArray[np.float32],
-    stirred: NDArray[np.bool_],
-    error: NDArray[np.float32],
+    spread: NDArray[Any],
+    stirred: NDArray[Any],
+    error: NDArray[Any],
     fitted_on: dict[str, Any],
     level: float = 0.9,
 ) -> Calibration:
@@ -106,7 +106,7 @@ def fit(
     return Calibration(level, knots, tuple(rest), tuple(edges), tuple(factors), fitted_on)
 
 
-def _quantile(values: NDArray[np.float32], level: float) -> float:
+def _quantile(values: NDArray[Any], level: float) -> float:
     if len(values) == 0:
         return 0.0
     rank = min(1.0, np.ceil((len(values) + 1) * level) / len(values))

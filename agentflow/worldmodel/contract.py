@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from agentflow.core.amounts import Amounts
 from agentflow.core.errors import InvalidInputError
 
-Floats = NDArray[np.float32]
+Floats = NDArray[Any]
+"""An array of float32; typed loosely, since numpy's arithmetic is."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,14 @@ class Rollout:
 
     def pick(self, index: int) -> Rollout:
         """Return one of the B sequences as a rollout of its own."""
-        at = slice(index, index + 1)
+        return self.rows(slice(index, index + 1))
+
+    def span(self, first: int, last: int) -> Rollout:
+        """Return the sequences from ``first`` up to, not including, ``last``."""
+        return self.rows(slice(first, last))
+
+    def rows(self, at: slice | NDArray[np.int64]) -> Rollout:
+        """Return some of the B sequences, in the order of ``at``."""
         return Rollout(
             self.world,
             self.entities,
@@ -98,6 +106,24 @@ class Rollout:
             self.meta,
         )
 
+    @classmethod
+    def joined(cls, a: Rollout, b: Rollout) -> Rollout:
+        """Return the sequences of both, which have one horizon and one world."""
+
+        def both(x: NDArray[Any] | None, y: NDArray[Any] | None, axis: int = 0) -> Any:
+            return None if x is None or y is None else np.concatenate([x, y], axis)
+
+        return cls(
+            a.world,
+            a.entities,
+            both(a.actions, b.actions),
+            both(a.states, b.states),
+            both(a.radius90, b.radius90),
+            both(a.trusted_steps, b.trusted_steps),
+            both(a.members, b.members, 1),
+            a.meta,
+        )
+
     def to_bytes(self) -> bytes:
         """Return the rollout as an ``.npz`` file without pickles."""
         arrays: dict[str, Any] = {"actions": self.actions, "states": self.states}
@@ -105,7 +131,7 @@ class Rollout:
             if getattr(self, name) is not None:
                 arrays[name] = getattr(self, name)
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, world=np.array(self.world), entities=np.array(self.entities), **arrays)
+        np.savez(buffer, world=np.array(self.world), entities=np.array(self.entities), **arrays)
         return buffer.getvalue()
 
     @classmethod
@@ -181,9 +207,9 @@ class RenderableWorld(Protocol):
         radius90: Floats | None = None,
         trusted_steps: int | None = None,
         goal: Sequence[float] | None = None,
+        goal_body: str | None = None,
         size: tuple[int, int] = (480, 480),
-        fps_scale: int = 1,
-        device: str = "cpu",
+        subframes: int = 3,
     ) -> Iterator[NDArray[np.uint8]]:
         """Yield frames ``[height, width, 3]`` (sRGB) of ``states[T, D]``, one at a time."""
         ...

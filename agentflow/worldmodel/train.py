@@ -6,6 +6,7 @@ different windows of the data and start from different weights.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -113,7 +114,7 @@ def fit(
 
 def _rate(peak: float, share: float) -> float:
     """Return the learning rate at a share of the time: a short rise, then half a cosine."""
-    return peak * min(1.0, share / 0.02) * (0.01 + 0.99 * 0.5 * (1 + np.cos(np.pi * min(1.0, share))))
+    return peak * min(1.0, share / 0.02) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, share))))
 
 
 def _windows(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -64,7 +65,7 @@ class _Members(nn.Module):
         super().__init__()
         self.weights = nn.ParameterList()
         self.biases = nn.ParameterList()
-        pairs = list(zip(sizes[:-1], sizes[1:], strict=True))
+        pairs = list(pairwise(sizes))
         for index, (before, after) in enumerate(pairs):
             scale = (2.0 / before) ** 0.5 * (last_scale if index == len(pairs) - 1 else 1.0)
             self.weights.append(nn.Parameter(torch.randn(members, before, after) * scale))
@@ -124,7 +125,8 @@ class DynamicsEnsemble(nn.Module):
         tip = state.position[:, :, 0]
         lead = wanted - tip
         length = lead.norm(dim=-1, keepdim=True)
-        return tip + lead * (max_lead / length.clamp_min(1e-9)).clamp_max(1.0)
+        led: Tensor = tip + lead * (max_lead / length.clamp_min(1e-9)).clamp_max(1.0)
+        return led
 
     def forward(self, state: State, target: Tensor) -> tuple[State, Tensor]:
         """Advance one step.

@@ -18,7 +18,9 @@ LAYOUT = Layout(
 
 def unpack(states: Tensor) -> State:
     """Turn states ``[M, B, 34]`` into entities."""
-    bodies = states[..., scene.TIP_COLUMNS :].unflatten(-1, (len(scene.BODIES), scene.BODY_COLUMNS))
+    bodies = states[..., scene.TIP_COLUMNS :].reshape(
+        *states.shape[:-1], len(scene.BODIES), scene.BODY_COLUMNS
+    )
     tip = states[..., None, :]
     upright = torch.zeros_like(tip[..., 0:2])
     upright[..., 0] = 1.0

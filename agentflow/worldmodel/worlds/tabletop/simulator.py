@@ -43,6 +43,13 @@ def _body_xml(body: scene.Body) -> str:
     </body>"""
 
 
+def _servo(joint: str) -> str:
+    return (
+        f'<general joint="{joint}" gaintype="fixed" gainprm="{_ARM_GAIN}" biastype="affine" '
+        f'biasprm="0 -{_ARM_GAIN} -{_ARM_DAMPING}" forcerange="-120 120"/>'
+    )
+
+
 def _model_xml() -> str:
     half, (base_x, base_y), (upper, fore) = scene.TABLE_HALF, scene.BASE, scene.LINKS
     walls = "".join(
@@ -76,8 +83,7 @@ def _model_xml() -> str:
     {"".join(_body_xml(body) for body in scene.BODIES)}
   </worldbody>
   <actuator>
-    <general joint="shoulder" gaintype="fixed" gainprm="{_ARM_GAIN}" biastype="affine" biasprm="0 -{_ARM_GAIN} -{_ARM_DAMPING}" forcerange="-120 120"/>
-    <general joint="elbow" gaintype="fixed" gainprm="{_ARM_GAIN}" biastype="affine" biasprm="0 -{_ARM_GAIN} -{_ARM_DAMPING}" forcerange="-120 120"/>
+    {_servo("shoulder")}{_servo("elbow")}
   </actuator>
 </mujoco>"""
 
@@ -98,7 +104,8 @@ def next_target(tip: NDArray[Any], target: NDArray[Any], action: NDArray[Any]) -
     wanted = np.clip(target + step, -scene.TIP_LIMIT, scene.TIP_LIMIT)
     lead = wanted - tip
     length = np.linalg.norm(lead, axis=-1, keepdims=True)
-    return tip + lead * np.minimum(1.0, scene.MAX_LEAD / np.maximum(length, 1e-9))
+    led: NDArray[Any] = tip + lead * np.minimum(1.0, scene.MAX_LEAD / np.maximum(length, 1e-9))
+    return led
 
 
 class TabletopSimulator:

@@ -31,14 +31,14 @@ class PushTask:
         bodies = np.full(count, self.body, np.int64)
         places = np.repeat(np.array(self.place, np.float32)[None], count, 0)
         centre = scene.positions(state)[1 + self.body]
-        detour = rng.random(count) < (0.6 if self._blocked(state) else 0.15)
+        detour = rng.random(count) < (0.6 if self.blocked(state) else 0.15)
         halfway = (centre + places) / 2 + rng.normal(0, 0.12, (count, 2))
         places = np.where(detour[:, None], halfway, places).astype(np.float32)
         actions = pushing.push_paths(rows, bodies, places, horizon_steps, rng)
         actions[0] = 0.0
         return actions
 
-    def _blocked(self, state: Floats) -> bool:
+    def blocked(self, state: Floats) -> bool:
         """Whether a thing to avoid stands near the straight line from the body to its place."""
         at = scene.positions(state)
         start, end = at[1 + self.body], np.array(self.place)

@@ -33,7 +33,7 @@ def new_network(seed: int) -> DynamicsEnsemble:
 def lively(states: Floats) -> np.ndarray:
     """Return ``[N, T]``: steps from which a body moves by more than 1 mm within three steps."""
     shift = np.linalg.norm(np.diff(scene.positions(states)[:, :, 1:], axis=1), axis=-1).max(-1) > 1e-3
-    soon = shift.copy()
+    soon: np.ndarray = shift.copy()
     for ahead in range(1, 4):
         soon[:, :-ahead] |= shift[:, ahead:]
     return soon

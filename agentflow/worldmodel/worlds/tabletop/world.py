@@ -84,9 +84,9 @@ class TabletopWorld:
         """Return the plain push ``[H, 2]`` of ``body`` towards ``place`` (m)."""
         index = np.array([scene.NAMES.index(body)])
         aim = np.array([place], np.float32)
-        return pushing.push_paths(
-            state[None], index, aim, horizon_steps, np.random.default_rng(0), jitter=0.0
-        )[0]
+        rng = np.random.default_rng(0)
+        one: Floats = pushing.push_paths(state[None], index, aim, horizon_steps, rng, jitter=0.0)[0]
+        return one
 
     def estimate(self, sequences: int, horizon_steps: int) -> Amounts:
         """Return an upper bound of the device time, from a timed step on this machine and a slack of 6."""

@@ -1,0 +1,1 @@
+"""Measuring what was promised: world cards and planning against the true simulator."""
