@@ -10,8 +10,8 @@ from agentflow.worldmodel.worlds.tabletop import scene, task
 def keep_out(subject: Subject, zone: str, margin_m: float = 0.005) -> Verdict:
     """Deny a tip path that sweeps through the zone, and a prediction in which anything comes too near it.
 
-    Before the prediction the commanded path is checked, between its points too; afterwards every body's edge, at
-    every step, with the predicted 90 % radius of its position on top of the margin where the zone itself rests.
+    Before the prediction the commanded path is checked, between its points too; afterwards the edge of every body
+    at every predicted step. How likely a touch is, given the uncertainty, is the scorer `collision_risk`'s business.
     """
     if zone not in scene.NAMES:
         return Verdict.deny(f"there is no zone '{zone}'; there are {', '.join(scene.NAMES)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +49,11 @@ class Calibration:
             spread: σ of the predicted position (m); its largest value so far counts.
             stirred: whether anything came near the entity so far.
         """
-        steps = np.arange(1, spread.shape[1] + 1)
         out = np.empty_like(spread)
-        rest = np.interp(steps, self.knots, self.rest)
-        edges = np.stack([np.interp(steps, self.knots, column) for column in np.array(self.edges).T], -1)
-        factors = np.stack([np.interp(steps, self.knots, column) for column in np.array(self.factors).T], -1)
+        horizon = spread.shape[1]
+        rest = _by_step(self.knots, tuple((r,) for r in self.rest), horizon)[:, 0]
+        edges = _by_step(self.knots, self.edges, horizon)
+        factors = _by_step(self.knots, self.factors, horizon)
         for h in range(spread.shape[1]):
             group = np.searchsorted(edges[h], spread[:, h])
             out[:, h] = np.where(stirred[:, h], spread[:, h] * factors[h][group], rest[h])
@@ -80,6 +81,13 @@ class Calibration:
             raise WeightsError(
                 str(path), str(error), "the calibration that `agentflow world evaluate` writes"
             ) from error
+
+
+@lru_cache(maxsize=256)
+def _by_step(knots: tuple[int, ...], rows: tuple[tuple[float, ...], ...], horizon: int) -> NDArray[Any]:
+    """Return ``rows[K][G]`` at steps 1 to ``horizon``, ``[H, G]``: straight lines between knots."""
+    steps = np.arange(1, horizon + 1)
+    return np.stack([np.interp(steps, knots, column) for column in np.array(rows).T], -1)
 
 
 def fit(

@@ -58,6 +58,16 @@ class State(NamedTuple):
     target: Tensor  # [M, B, 2]
 
 
+class _Edges(NamedTuple):
+    """Things that may act on each other: what is known of each, its gap (m), kind, member, receiving entity's row."""
+
+    features: Tensor
+    gap: Tensor
+    kind: Tensor
+    member: Tensor
+    row: Tensor
+
+
 class _Members(nn.Module):
     """Linear layers of M members, applied to ``[M, K, in]`` in one batched product."""
 
@@ -150,56 +160,51 @@ class DynamicsEnsemble(nn.Module):
 
     def _messages(self, state: State, velocity: Tensor, ahead: Tensor) -> tuple[Tensor, Tensor]:
         """Return what the neighbours say to each entity ``[M, B, E, W]``, and to whom anything was said."""
-        members, batch, count, _ = state.position.shape
-        near_pairs = self._near_pairs(state.position, ahead)
-        near_walls = self._near_walls(state.position, ahead)
-        entity = members * batch * count
-        features, strength, kind, member, target = [], [], [], [], []
-        m, b, p = near_pairs.nonzero(as_tuple=True)
+        shape = state.position.shape[:3]
+        total = state.position.new_zeros(*shape, self.edge_width)
+        touched = torch.zeros(shape, dtype=torch.bool, device=total.device)
+        found = [self._pair_edges(state, velocity, ahead), self._wall_edges(state, velocity, ahead)]
+        edges = [edge for edge in found if edge is not None]
+        if not edges:
+            return total, touched
+        near = edges[0] if len(edges) == 1 else _Edges(*(torch.cat(part) for part in zip(*edges, strict=True)))
+        weight = (1 - near.gap / self.layout.cutoff).clamp(0.0, 1.0)
+        live = weight > 0
+        row = near.row[live]
+        spoken = self._grouped(self.edges, near.features[live], near.member[live], self.edge_kind, near.kind[live])
+        total = total.flatten(0, 2).index_add(0, row, spoken * weight[live, None]).view(total.shape)
+        touched.view(-1)[row] = True
+        return total, touched
+
+    def _pair_edges(self, state: State, velocity: Tensor, ahead: Tensor) -> _Edges | None:
+        m, b, p = self._near_pairs(state.position, ahead).nonzero(as_tuple=True)
+        if len(m) == 0:
+            return None
         i, j = self.receiver[p], self.sender[p]
         now, nxt = self._pair_contacts(state, ahead, m, b, i, j)
         heading = state.heading[m, b, i]
-        features.append(
-            self._edge_features(
-                state, velocity, (m, b, i), now, nxt, heading,
-                unrotate(state.position[m, b, j] - state.position[m, b, i], heading),
-                velocity[m, b, j], state.heading[m, b, j], state.spin[m, b, j],
-            )
-        )  # fmt: skip
-        strength.append(torch.minimum(now.gap, nxt.gap))
-        kind.append(p)
-        member.append(m)
-        target.append((m * batch + b) * count + i)
-        m, b, i, w = near_walls.nonzero(as_tuple=True)
+        place = unrotate(state.position[m, b, j] - state.position[m, b, i], heading)
+        sender = (velocity[m, b, j], state.heading[m, b, j], state.spin[m, b, j])
+        features = self._edge_features(state, velocity, (m, b, i), now, nxt, heading, place, *sender)
+        return _Edges(features, torch.minimum(now.gap, nxt.gap), p, m, self._row(state, m, b, i))
+
+    def _wall_edges(self, state: State, velocity: Tensor, ahead: Tensor) -> _Edges | None:
+        m, b, i, w = self._near_walls(state.position, ahead).nonzero(as_tuple=True)
+        if len(m) == 0:
+            return None
         now, nxt = self._wall_contacts(state, ahead, m, b, i, w)
         heading = state.heading[m, b, i]
-        still = torch.zeros_like(heading)
-        upright = torch.zeros_like(heading)
+        still, upright = torch.zeros_like(heading), torch.zeros_like(heading)
         upright[..., 0] = 1.0
-        features.append(
-            self._edge_features(
-                state, velocity, (m, b, i), now, nxt, heading, now.point, still, upright, still[..., 0]
-            )
-        )
-        strength.append(torch.minimum(now.gap, nxt.gap))
-        kind.append(len(self.receiver) + i * 4 + w)
-        member.append(m)
-        target.append((m * batch + b) * count + i)
-        weight = (1 - torch.cat(strength) / self.layout.cutoff).clamp(0.0, 1.0)
-        live = weight > 0
-        rows = torch.cat(target)[live]
-        spoken = self._grouped(
-            self.edges,
-            torch.cat(features)[live],
-            torch.cat(member)[live],
-            self.edge_kind,
-            torch.cat(kind)[live],
-        )
-        total = spoken.new_zeros(entity, self.edge_width).index_add(0, rows, spoken * weight[live, None])
-        touched = torch.zeros(entity, dtype=torch.bool, device=rows.device)
-        touched[rows] = True
-        shape = (members, batch, count)
-        return total.view(*shape, self.edge_width), touched.view(shape)
+        sender = (still, upright, still[..., 0])
+        features = self._edge_features(state, velocity, (m, b, i), now, nxt, heading, now.point, *sender)
+        kind = len(self.receiver) + i * 4 + w
+        return _Edges(features, torch.minimum(now.gap, nxt.gap), kind, m, self._row(state, m, b, i))
+
+    @staticmethod
+    def _row(state: State, m: Tensor, b: Tensor, i: Tensor) -> Tensor:
+        _, batch, count, _ = state.position.shape
+        return (m * batch + b) * count + i
 
     def _near_pairs(self, position: Tensor, ahead: Tensor) -> Tensor:
         far = self.reach[self.receiver] + self.reach[self.sender] + self.layout.cutoff
