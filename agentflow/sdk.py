@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from agentflow.core.errors import InvalidInputError
 from agentflow.core.records import RunStatus
-from agentflow.execution.context import Event, Listener, _nobody
+from agentflow.execution.context import Event, Listener, nobody
 from agentflow.workflow.project import Project
 from agentflow.workflow.runner import Outcome, Runner, Workshop
 
@@ -87,14 +88,16 @@ class Agentflow:
         Raises:
             InvalidInputError: an input does not fit; nothing was begun.
             UnknownNameError: there is no such workflow.
+            RunCancelledError: Ctrl-C ended it; finished steps are kept, and `resume` goes on.
         """
-        return asyncio.run(self.arun(workflow, seed=seed, listener=listener, **inputs))
+        runner = Runner(self._shop, workflow, seed=seed, listener=listener or nobody)
+        return _finished(runner, runner.start(inputs))
 
     async def arun(
         self, workflow: str, /, *, seed: int = 0, listener: Listener | None = None, **inputs: Any
     ) -> RunResult:
-        """Like `run`, for programs that have an event loop."""
-        return await Runner(self._shop, workflow, seed=seed, listener=listener or _nobody).start(inputs)
+        """Like `run`, for programs that have an event loop; a cancelled task raises ``CancelledError``."""
+        return await Runner(self._shop, workflow, seed=seed, listener=listener or nobody).start(inputs)
 
     async def astream(
         self, workflow: str, /, *, seed: int = 0, **inputs: Any
@@ -141,23 +144,30 @@ class Agentflow:
             listener: called with every `Event`.
 
         Raises:
-            InvalidInputError: the run does not wait, or its workflow has changed since.
+            InvalidInputError: no such decision, the run does not wait, or its workflow has changed since.
+            RunCancelledError: Ctrl-C ended it.
         """
+        if decision not in ("approve", "reject"):
+            raise InvalidInputError("decision", repr(decision), "approve or reject")
         record = self.get(run_id)
         if record.status is not RunStatus.WAITING:
-            from agentflow.core.errors import InvalidInputError
-
             raise InvalidInputError(
                 f"run {run_id}", f"status '{record.status}'", "a run that waits for a decision"
             )
         answer = {"decision": decision, "by": by, "comment": comment}
-        runner = Runner(self._shop, record.workflow, listener=listener or _nobody)
-        return asyncio.run(runner.resume(run_id, answer))
+        runner = Runner(self._shop, record.workflow, listener=listener or nobody)
+        return _finished(runner, runner.resume(run_id, answer))
 
     def resume(self, run_id: str, *, listener: Listener | None = None) -> RunResult:
-        """Go on with a run that was cut off; finished steps are not called again."""
+        """Go on with a run that was cut off; finished steps are not called again.
+
+        Raises:
+            InvalidInputError: it ended, it waits for a decision, or its workflow has changed since.
+            RunCancelledError: Ctrl-C ended it.
+        """
         record = self.get(run_id)
-        return asyncio.run(Runner(self._shop, record.workflow, listener=listener or _nobody).resume(run_id))
+        runner = Runner(self._shop, record.workflow, listener=listener or nobody)
+        return _finished(runner, runner.resume(run_id))
 
     def get(self, run_id: str) -> RunRecord:
         """Return a run's record.
@@ -175,6 +185,16 @@ class Agentflow:
     def workshop(self) -> Workshop:
         """What runs share: store, ledger, artifacts. For reading what runs left."""
         return self._shop
+
+
+def _finished(runner: Runner, running: Coroutine[Any, Any, Outcome]) -> Outcome:
+    """Wait for a run; an interrupt becomes the error that says what was kept."""
+    try:
+        return asyncio.run(running)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        if runner.cancelled is None:
+            raise
+        raise runner.cancelled from None
 
 
 async def _next(events: AsyncIterator[Event | RunResult]) -> Event | RunResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +19,23 @@ UNDERSTOOD = (
     "', without touching the <thing>'."
 )
 _VERBS = "push|move|slide|shift|nudge|bring|put|place|shove"
-_NUMBER_WORDS = {
-    "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
-    "twelve": 12, "fifteen": 15, "twenty": 20, "twenty-five": 25, "thirty": 30, "forty": 40, "half a": 0.5, "a": 1,
+_POLITE = r"(?:please,? |kindly |(?:can|could|would|will) you (?:please )?|i (?:want|would like) you to )?"
+_HEAD = rf"{_POLITE}(?:{_VERBS}) (?:the )?"
+_ONES = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_TENS = {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50}
+_NUMBER_WORDS: dict[str, float] = {
+    **{word: index + 1 for index, word in enumerate(_ONES)},
+    "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16,
+    "seventeen": 17, "eighteen": 18, "nineteen": 19, **_TENS,
+    **{f"{ten}{gap}{one}": value + index + 1 for ten, value in _TENS.items() for gap in "- "
+       for index, one in enumerate(_ONES)},
+    "half a": 0.5, "a quarter of a": 0.25, "a": 1, "an": 1,
 }  # fmt: skip
-_UNITS = {"mm": 0.001, "millimetre": 0.001, "cm": 0.01, "centimetre": 0.01, "dm": 0.1, "m": 1.0, "metre": 1.0}
+_UNITS = {
+    "mm": 0.001, "millimetres": 0.001, "millimetre": 0.001, "cm": 0.01, "cms": 0.01, "centimetres": 0.01,
+    "centimetre": 0.01, "dm": 0.1, "decimetres": 0.1, "decimetre": 0.1, "m": 1.0, "metres": 1.0, "metre": 1.0,
+    "inches": 0.0254, "inch": 0.0254,
+}  # fmt: skip
 _DIRECTIONS = {
     "left": (-1.0, 0.0), "right": (1.0, 0.0), "forward": (0.0, 1.0), "forwards": (0.0, 1.0), "away": (0.0, 1.0),
     "up": (0.0, 1.0), "back": (0.0, -1.0), "backward": (0.0, -1.0), "backwards": (0.0, -1.0), "down": (0.0, -1.0),
@@ -104,15 +117,8 @@ def parse(sentence: str, place: Place) -> Goal:
         GoalNotUnderstoodError: a word of it has no meaning here, or it has two.
         InvalidInputError: the goal is understood and cannot be: off the table, taken, not to be pushed.
     """
-    text = re.sub(
-        r"\s+", " ", sentence.strip().lower().replace("centimeter", "centimetre").replace("center", "centre")
-    )
-    text = re.sub(r"[.!]+$", "", text).strip()
-    text = re.sub(r"\bmillimeter", "millimetre", re.sub(r"\bmeter", "metre", text))
-    match = re.fullmatch(
-        rf"(?:please,? )?(?:{_VERBS}) (?:the )?(?P<body>[a-z ]+?) (?P<rest>[a-z0-9(+-].*)", text
-    )
-    if not text or match is None:
+    text = _normal(sentence)
+    if not re.match(rf"{_HEAD}\S", text):
         raise GoalNotUnderstoodError(sentence, "it does not begin like 'push the red block …'.", UNDERSTOOD)
     relation, avoid_text = _split_avoid(text)
     avoid = _avoided(avoid_text, place, sentence)
@@ -130,6 +136,14 @@ def parse(sentence: str, place: Place) -> Goal:
     goal = Goal(sentence=sentence, body=body.name, place=target, start=body.at, relation=words, avoid=names)
     check_place(goal, place)
     return goal
+
+
+def _normal(sentence: str) -> str:
+    """Return the sentence in lower case and one spelling, without what ends it."""
+    text = re.sub(r"\s+", " ", sentence.strip().lower().replace("’", "'"))
+    text = re.sub(r"(?:,? please)?[.!?]*$", "", text).strip()
+    text = re.sub(r"\b(centi|milli|deci|)meter", r"\1metre", text)
+    return re.sub(r"\bcenter\b", "centre", text)
 
 
 def check_place(goal: Goal, place: Place) -> None:
@@ -154,8 +168,9 @@ def check_place(goal: Goal, place: Place) -> None:
 
 
 _AVOID = re.compile(
-    r"(?:,| and|,? but)?,? (?:(?:and )?(?:keep|stay)(?:ing)? (?:well )?(?:away|clear) (?:from|of)|(?:while |and )?avoid(?:ing)?|"
-    r"without (?:touching|hitting)|(?:and )?do not touch|(?:and )?don't touch) (?P<what>[a-z ,]+)$"
+    r"(?:,| and|,? but)?,? (?:(?:and |while )?(?:keep|stay)(?:ing)? (?:well )?(?:away|clear) (?:from|of)|"
+    r"(?:while |and )?avoid(?:ing)?|without (?:touching|hitting)|(?:and )?(?:do not|don't) (?:touch|hit)) "
+    r"(?P<what>[a-z ,]+)$"
 )
 
 
@@ -165,54 +180,53 @@ def _split_avoid(text: str) -> tuple[str, str]:
 
 
 def _avoided(text: str, place: Place, sentence: str) -> tuple[str, ...]:
-    parts = [part.strip() for part in re.split(r",| and ", text) if part.strip()]
+    parts = [part.strip() for part in re.split(r",| and | or ", text) if part.strip()]
     return tuple(place.find(re.sub(r"^the ", "", part), sentence).name for part in parts)
 
 
 def _body_and_relation(text: str, place: Place, sentence: str) -> tuple[Thing, str]:
     """Split "push the red block 20 cm to the left" where the name of a thing ends."""
-    head = re.match(rf"(?:please,? )?(?:{_VERBS}) (?:the )?", text)
+    head = re.match(_HEAD, text)
     if head is None:
         raise GoalNotUnderstoodError(sentence, "it does not begin like 'push the red block …'.", UNDERSTOOD)
     rest = text[head.end() :]
-    starters = "|".join(sorted(_SIDES, key=len, reverse=True))
-    cut = re.search(
-        rf" (?=(?:[-+]?\d|\(|to\b|{starters}|(?:{'|'.join(_NUMBER_WORDS)}) [a-z]+ |left\b|right\b|forward|back))",
-        rest,
-    )
+    where = rf"[-+]?\d|\(|(?:to|{_either(_SIDES)}|{_either(_DIRECTIONS)})\b|(?:{_either(_NUMBER_WORDS)}) [a-z]+ "
+    cut = re.search(rf" (?={where})", rest)
     if cut is None:
+        place.find(rest, sentence)
         raise GoalNotUnderstoodError(sentence, "it does not say where to.", UNDERSTOOD)
     return place.find(rest[: cut.start()], sentence), rest[cut.end() :].strip()
 
 
+def _either(words: Iterable[str]) -> str:
+    return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+
+
+_LENGTH = rf"(?:by )?(?P<n>\d+(?:[.,]\d+)?|{_either(_NUMBER_WORDS)}) ?(?P<unit>{_either(_UNITS)})"
+_WAY = rf"(?:to the |towards the )?(?P<way>{_either(_DIRECTIONS)})"
+
+
 def _target(words: str, body: Thing, place: Place, sentence: str) -> tuple[float, float]:
-    numbers = "|".join(_NUMBER_WORDS)
-    units = "|".join(sorted(_UNITS, key=len, reverse=True))
-    directions = "|".join(sorted(_DIRECTIONS, key=len, reverse=True))
-    moved = re.fullmatch(
-        rf"(?:by )?(?P<n>\d+(?:[.,]\d+)?|{numbers}) ?(?P<unit>{units})s? (?:to the |towards the )?(?P<way>{directions})(?: of the table)?",
-        words,
-    )
+    moved = re.fullmatch(rf"{_LENGTH} {_WAY}", words) or re.fullmatch(rf"{_WAY},? {_LENGTH}", words)
     if moved:
         raw = moved["n"]
-        number = _NUMBER_WORDS.get(raw) or float(raw.replace(",", "."))
+        number = _NUMBER_WORDS[raw] if raw in _NUMBER_WORDS else float(raw.replace(",", "."))
         length = number * _UNITS[moved["unit"]]
         way = _DIRECTIONS[moved["way"]]
         return (round(body.at[0] + length * way[0], 4), round(body.at[1] + length * way[1], 4))
+    if re.fullmatch(_WAY, words):
+        raise GoalNotUnderstoodError(sentence, f"'{words}' does not say how far.", UNDERSTOOD)
     spot = re.fullmatch(r"to \(? ?(?P<x>[-+]?\d+(?:\.\d+)?) ?m?, ?(?P<y>[-+]?\d+(?:\.\d+)?) ?m? ?\)?", words)
     if spot:
         return (float(spot["x"]), float(spot["y"]))
     if re.fullmatch(r"to the (?:centre|middle)(?: of the table)?", words):
         return (0.0, 0.0)
-    for phrase in sorted(_SIDES, key=len, reverse=True):
-        beside = re.fullmatch(rf"{phrase} (?:the )?(?P<what>[a-z ]+)", words)
-        if beside:
-            other = place.find(beside["what"], sentence)
-            if other.name == body.name:
-                raise GoalNotUnderstoodError(
-                    sentence, f"the {body.name} cannot be {phrase} itself.", UNDERSTOOD
-                )
-            return _beside(body, other, _SIDES[phrase], place)
+    beside = re.fullmatch(rf"(?P<side>{_either(_SIDES)}) (?:the )?(?P<what>[a-z ]+)", words)
+    if beside:
+        other, side = place.find(beside["what"], sentence), beside["side"]
+        if other.name == body.name:
+            raise GoalNotUnderstoodError(sentence, f"the {body.name} cannot be {side} itself.", UNDERSTOOD)
+        return _beside(body, other, _SIDES[side], place)
     raise GoalNotUnderstoodError(sentence, f"'{words}' names no place.", UNDERSTOOD)
 
 

@@ -11,7 +11,8 @@ class Candidate(BaseModel):
     """A sequence of actions that was tried in the world model.
 
     ``scores``: ``goal`` (m left at the end), ``risk`` (probability of touching what is to be avoided),
-    ``uncertainty`` (m, 90 % radius of the body at the end), ``effort`` (m of tip travel), ``cost`` (their sum, weighted).
+    ``uncertainty`` (m, 90 % radius of the body at the end), ``effort`` (m of tip travel), ``cost`` (their
+    weighted sum).
     """
 
     model_config = ConfigDict(frozen=True)

@@ -21,16 +21,20 @@ from agentflow.agent.goals import Goal
 from agentflow.agent.plan import Candidate, Plan
 from agentflow.agent.search import Pool, Search, SearchSettings, bounds
 from agentflow.core.amounts import Amounts
-from agentflow.core.errors import BudgetExceededError, GuardrailBlockedError, StepFailedError
+from agentflow.core.errors import GuardrailBlockedError
 from agentflow.core.protocols import Call
-from agentflow.core.records import Envelope, Hook, StepStatus
+from agentflow.core.records import Envelope, GuardAction, Hook
 from agentflow.execution import values
 from agentflow.execution.context import RunContext
 from agentflow.execution.metering import metered
-from agentflow.execution.step import Rung, StepCall, perform
+from agentflow.execution.step import InnerCallError, Notes, Rung, StepCall, perform
 from agentflow.guard.engine import GuardEngine
 from agentflow.worldmodel.contract import Floats, Rollout
 
+COMFORT = 0.85
+"""The share of the trusted radius within which a step is trusted comfortably."""
+UNTRUSTED_COST_M = 0.3
+"""What a plan pays, in metres from the goal, when none of its steps is."""
 NEAR_ENOUGH = 0.4
 """A round is the last when the best that passed is within this share of the goal's tolerance."""
 
@@ -75,7 +79,10 @@ class Planner:
     scope: str
     path: str
     proposer: Proposer
-    verdicts: list[Any] = field(default_factory=list)
+    iteration: str = ""
+    """Which pass of a loop: each searches with randomness of its own."""
+    notes: Notes = field(default_factory=Notes)
+    """Receives the verdicts, and what was given up for the budget."""
 
     async def plan(self, request: PlanRequest) -> Plan:
         """Return a plan.
@@ -83,18 +90,20 @@ class Planner:
         Raises:
             GoalNotUnderstoodError: the sentence says nothing that the proposer can turn into a goal.
             GuardrailBlockedError: the goal, or every candidate of every round, was refused.
-            BudgetExceededError: a round does not fit into the budget, even at the end of the ladder.
+            InnerCallError: a prediction or a chat failed, or does not fit into the budget even at the end of
+                the ladder.
         """
         state = self.world.encode(request.scene)
         proposal = await self.proposer.propose(request, state, [])
         goal = proposal.goal
-        (
-            await self._check(Hook.PLAN, {"goal": goal.model_dump(mode="json"), "scene": request.scene})
-        ).raise_if_blocked()
+        asked = {"goal": goal.model_dump(mode="json"), "scene": request.scene}
+        checked = await self._check(Hook.PLAN, asked)
+        checked.raise_if_blocked()
+        goal = Goal.model_validate(checked.value["goal"])
         task = self.world.task(goals.describe(goal))
         settings = SearchSettings(request.candidates, request.horizon_steps, request.rounds)
         low, high = bounds(self.world)
-        search = Search(state, task, np.random.default_rng(self.context.seed), settings, low, high)
+        search = Search(state, task, self._rng(), settings, low, high)
         found = _Found(search, request, goal, state)
         for turn in range(1, request.rounds + 1):
             await self._round(found, proposal, turn)
@@ -106,14 +115,19 @@ class Planner:
             raise found.refusal()
         return found.plan()
 
+    def _rng(self) -> np.random.Generator:
+        again = int(self.iteration or 0)
+        return np.random.default_rng([self.context.seed, again] if again else self.context.seed)
+
     async def _round(self, found: _Found, proposal: Proposal, turn: int) -> None:
         seeds = [(name, actions) for name, actions, _ in proposal.seeds]
         found.rationales |= {name: text for name, _, text in proposal.seeds}
         batch, names = found.search.ask(seeds)
         rollout, rungs = await self._predict(found.state, batch, turn)
         found.rungs += rungs
+        self.notes.rungs += [f"round {turn}: {rung}" for rung in rungs]
         found.tried += len(rollout.actions)
-        pool = found.search.tell(rollout, names)
+        pool = found.search.tell(rollout, names, _distrust(rollout, self.world.card()))
         if turn == 1:
             found.do_nothing_m = float(found.search.task.distance(rollout.states[0, -1]))
         self.context.emit(
@@ -124,18 +138,22 @@ class Planner:
 
     async def _guard(self, found: _Found, pool: Pool, turn: int) -> None:
         """Run the guardrails of action and predicted state over the best, until enough have passed."""
-        found.passed.clear()
+        passed = 0
         for index in range(len(pool)):
-            if len(found.passed) >= found.request.keep:
+            if passed >= found.request.keep:
                 break
-            rollout, why = await self._judge(found, pool, index)
-            candidate = found.candidate(pool, index, turn, rollout)
-            if why:
-                found.rejected.append(candidate.model_copy(update={"violations": why}))
-                found.search.penalise(index)
-                found.violations += why
-            else:
-                found.passed.append(candidate)
+            key = pool.actions[index].tobytes()
+            if key not in found.judged:
+                rollout, why = await self._judge(found, pool, index)
+                found.judged[key] = not why
+                candidate = found.candidate(pool, index, turn, rollout)
+                if why:
+                    found.rejected.append(candidate.model_copy(update={"violations": why}))
+                    found.search.penalise(index)
+                    found.violations += why
+                else:
+                    found.passed.append(candidate)
+            passed += found.judged[key]
         found.passed.sort(key=lambda candidate: candidate.scores["cost"])
         found.search.sort()
 
@@ -147,6 +165,9 @@ class Planner:
             checked = await self._check(hook, value)
             if checked.blocked is not None:
                 return rollout, [f"{checked.blocked.guardrail}: {checked.blocked.reason}"]
+            if hook is Hook.ACTION and checked.value is not value:
+                changed = next(r for r in checked.records if r.action is not GuardAction.ALLOW)
+                return rollout, [f"{changed.guardrail}: it would have to be changed: {changed.reason}"]
             if hook is Hook.PREDICTED_STATE:
                 rollout = checked.value["rollout"]
         return rollout, []
@@ -155,7 +176,11 @@ class Planner:
         checked = await self.guards.check(
             hook, value, step=self.path, labels=("agent",), run=self.context.view
         )
-        self.verdicts += checked.records
+        self.notes.verdicts += checked.records
+        for record in checked.records:
+            self.context.emit(
+                "guardrail", self.path, record.guardrail, record=record.model_dump(mode="json")
+            )
         return checked
 
     async def _predict(self, state: Floats, batch: Floats, turn: int) -> tuple[Rollout, list[str]]:
@@ -199,12 +224,14 @@ class Planner:
         envelope = await perform(
             self.context,
             StepCall(
-                id=self.path, path=f"{self.path}/{name}", kind="agent_call", name=what, inputs=lambda: inputs,
-                body=body, scope=self.scope, guards=self.guards, labels=("agent",), **options,
+                id=self.path, path=f"{self.path}/{name}", iteration=self.iteration, kind="agent_call", name=what,
+                inputs=lambda: inputs, body=body, scope=self.scope, guards=self.guards, labels=("agent",), **options,
             ),
         )  # fmt: skip
         if not envelope.usable:
-            raise _as_error(self.path, envelope, self.scope)
+            raise InnerCallError(
+                envelope.status, envelope.error_kind, envelope.error or f"{what}: {envelope.status}"
+            )
         return envelope
 
 
@@ -219,6 +246,8 @@ class _Found:
     passed: list[Candidate] = field(default_factory=list)
     rejected: list[Candidate] = field(default_factory=list)
     violations: list[str] = field(default_factory=list)
+    judged: dict[bytes, bool] = field(default_factory=dict)
+    """Sequences that guardrails have looked at, and whether they passed."""
     rationales: dict[str, str] = field(default_factory=dict)
     rungs: list[str] = field(default_factory=list)
     tried: int = 0
@@ -259,7 +288,7 @@ class _Found:
         return Plan(
             goal=self.goal,
             model=self.request.model,
-            candidates=self.passed,
+            candidates=self.passed[: self.request.keep],
             rejected=self.rejected[-8:],
             rounds=self.search.turn,
             tried=self.tried,
@@ -267,6 +296,19 @@ class _Found:
             do_nothing_m=round(self.do_nothing_m, 5),
             rungs=self.rungs,
         )
+
+
+def _distrust(rollout: Rollout, card: dict[str, Any]) -> Floats | float:
+    """Return a cost ``[B]`` (m) for steps that are not comfortably within the trusted radius.
+
+    A guardrail cuts what is not trusted, so a plan that ends there should not win; and one that just holds may just not
+    hold when it is predicted again in another batch.
+    """
+    bound = card.get("trusted_while_radius90_m_within")
+    if bound is None or rollout.radius90 is None:
+        return 0.0
+    comfortable: Floats = (rollout.radius90[:, 1:].max(-1) <= COMFORT * bound).mean(1)
+    return UNTRUSTED_COST_M * (1.0 - comfortable)
 
 
 def _why(source: str) -> str:
@@ -283,30 +325,14 @@ def _ladder(candidates: int, horizon: int) -> list[Rung]:
     rungs: list[Rung] = []
     while candidates > 8:
         fewer = max(8, candidates // 2)
-        rungs.append((f"{candidates} → {fewer} candidates", lambda given, n=fewer: {**given, "sequences": n}))
+        rungs.append((f"{candidates} → {fewer} candidates", _with("sequences", fewer)))
         candidates = fewer
     while horizon > 10:
         shorter = max(10, horizon * 2 // 3)
-        rungs.append(
-            (f"horizon {horizon} → {shorter} steps", lambda given, n=shorter: {**given, "horizon_steps": n})
-        )
+        rungs.append((f"horizon {horizon} → {shorter} steps", _with("horizon_steps", shorter)))
         horizon = shorter
     return rungs
 
 
-def _as_error(path: str, envelope: Envelope, scope: str) -> Exception:
-    if envelope.status is StepStatus.EXHAUSTED:
-        return ExhaustedInside(scope, envelope.error or "")
-    if envelope.status is StepStatus.REFUSED and envelope.verdicts:
-        last = envelope.verdicts[-1]
-        return GuardrailBlockedError(last.guardrail, last.hook, last.reason)
-    return StepFailedError(path, envelope.error or "no reason given")
-
-
-class ExhaustedInside(BudgetExceededError):
-    """A call inside a step met a cap; the message is the inner one's."""
-
-    def __init__(self, scope: str, message: str) -> None:
-        Exception.__init__(self, message)
-        self.scope, self.dimension = scope, "inner call"
-        self.requested = self.left = self.cap = 0
+def _with(name: str, value: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda given: {**given, name: value}

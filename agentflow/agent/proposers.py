@@ -13,12 +13,14 @@ from pydantic import BaseModel, Field, ValidationError
 from agentflow.agent import goals
 from agentflow.agent.goals import Goal, Place, Thing
 from agentflow.agent.planner import PlanRequest, Proposal
+from agentflow.core.amounts import Amounts
 from agentflow.core.errors import GoalNotUnderstoodError, InvalidInputError, ModelError
 from agentflow.core.protocols import Call, ChatModel, Completion, Message
 from agentflow.core.records import Envelope, Hook
 from agentflow.worldmodel.contract import Floats
 
-MAX_TOKENS = 800
+MAX_TOKENS = 1024
+"""Of one answer, where the file does not say."""
 MAX_ANSWERS = 4
 """How often a model may answer in one round: tool calls and answers that do not hold count."""
 
@@ -74,6 +76,7 @@ class ModelProposer:
     provider: str
     place: Callable[[Floats], Place]
     make_push: Callable[[Floats, str, tuple[float, float], int], Floats]
+    max_tokens: int = MAX_TOKENS
     tools: list[dict[str, Any]] = field(default_factory=list)
     call: Callable[..., Any] | None = None
     run_tool: Callable[[str, dict[str, Any], str], Any] | None = None
@@ -97,14 +100,18 @@ class ModelProposer:
             messages.append(Message(role="user", content=f"These were refused; propose others:\n{told}"))
         problem = ""
         for _ in range(MAX_ANSWERS):
-            completion = await self._complete(messages)
+            completion, problem = await self._complete(messages)
+            if completion is None:
+                messages.append(Message(role="user", content=f"That was no answer: {problem}. Answer again."))
+                continue
             if completion.tool_calls:
+                problem = "a call of a tool"
                 messages += await self._use_tools(completion)
                 continue
             try:
                 return self._proposal(completion.data, request, state, place)
             except (ValidationError, InvalidInputError) as error:
-                problem = str(error).splitlines()[0]
+                problem = _first_problem(error)
                 messages += [
                     Message(role="assistant", content=completion.text),
                     Message(role="user", content=f"That does not hold: {problem}. Answer again."),
@@ -112,7 +119,8 @@ class ModelProposer:
         raise ModelError(self.chat.name, f"{MAX_ANSWERS} answers that do not hold, the last: {problem}",
                          "Use a stronger model, or say the goal more plainly.")  # fmt: skip
 
-    async def _complete(self, messages: list[Message]) -> Completion:
+    async def _complete(self, messages: list[Message]) -> tuple[Completion | None, str]:
+        """Return the model's answer, or None and what was wrong with one that was paid for and says nothing."""
         if self.call is None:
             raise ModelError(
                 self.chat.name, "is not bound to a step", "This is a defect of agentflow: report it."
@@ -121,31 +129,41 @@ class ModelProposer:
         self._count += 1
 
         async def body(ticket: Call, given: dict[str, Any]) -> dict[str, Any]:
-            with self.tracer.chat(
-                self.chat.name, provider=self.provider, messages=messages, max_tokens=MAX_TOKENS
-            ) as span:
-                try:
+            asked = _messages(given)
+            try:
+                with self.tracer.chat(
+                    self.chat.name, provider=self.provider, messages=asked, max_tokens=self.max_tokens
+                ) as span:
                     completion = await self.chat.complete(
-                        messages, schema=schema, tools=self.tools, max_tokens=MAX_TOKENS
+                        asked, schema=schema, tools=self.tools, max_tokens=self.max_tokens
                     )
-                except ModelError as error:
-                    ticket.meter.charge(error.spent)
-                    raise
-                ticket.meter.charge(completion.usage)
-                span.completion(completion)
-            return completion.model_dump(mode="json")
+                    span.completion(completion)
+            except ModelError as error:
+                ticket.meter.charge(error.spent)
+                if error.retryable and error.spent != Amounts():
+                    return {"problem": error.problem}
+                raise
+            ticket.meter.charge(completion.usage)
+            return {"completion": completion.model_dump(mode="json")}
 
         envelope: Envelope = await self.call(
             f"chat[{self._count}]",
             f"chat {self.chat.name}",
-            {"messages": [message.model_dump(mode="json") for message in messages], "max_tokens": MAX_TOKENS},
+            {
+                "messages": [message.model_dump(mode="json") for message in messages],
+                "max_tokens": self.max_tokens,
+            },
             body,
-            estimate=lambda _: self.chat.estimate(messages, MAX_TOKENS, schema=schema, tools=self.tools),
+            estimate=lambda given: self.chat.estimate(
+                _messages(given), self.max_tokens, schema=schema, tools=self.tools
+            ),
             before=Hook.TOOL_ARGS,
             after=Hook.TOOL_RESULT,
             attempts=1,
         )
-        return Completion.model_validate(envelope.output)
+        if "problem" in envelope.output:
+            return None, str(envelope.output["problem"])
+        return Completion.model_validate(envelope.output["completion"]), ""
 
     async def _use_tools(self, completion: Completion) -> list[Message]:
         answers = [Message(role="assistant", content=completion.text, tool_calls=completion.tool_calls)]
@@ -188,6 +206,17 @@ class ModelProposer:
         end = (body.at[0] + length * math.cos(angle), body.at[1] + length * math.sin(angle))
         actions = self.make_push(state, body.name, end, request.horizon_steps)
         return f"{self.chat.name} #{index + 1}", np.asarray(actions, np.float32), push.why
+
+
+def _messages(given: dict[str, Any]) -> list[Message]:
+    return [Message.model_validate(message) for message in given["messages"]]
+
+
+def _first_problem(error: ValidationError | InvalidInputError) -> str:
+    if isinstance(error, InvalidInputError):
+        return str(error)
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
 
 
 def _table(place: Place, request: PlanRequest) -> str:

@@ -107,10 +107,10 @@ class Search:
             batch[1 + index], names[1 + index] = _fit(actions, settings.horizon_steps), name
         return np.clip(batch, self._low, self._high).astype(np.float32), names
 
-    def tell(self, rollout: Rollout, names: list[str]) -> Pool:
-        """Take in what was predicted and return the best of all rounds."""
+    def tell(self, rollout: Rollout, names: list[str], extra: Floats | float = 0.0) -> Pool:
+        """Take in what was predicted and return the best of all rounds; ``extra[N]`` is added to the task's cost."""
         terms = self.task.objective(rollout, self.state)
-        pool = Pool(rollout.actions, names[: len(rollout.actions)], rollout, terms, self.task.cost(terms))
+        pool = Pool(rollout.actions, names[: len(rollout.actions)], rollout, terms, self.task.cost(terms) + extra)
         joined = pool if self.pool is None else _joined(self.pool, pool)
         self.pool = _best(joined, self.settings.elites * 2)
         self.turn += 1

@@ -17,7 +17,7 @@ from agentflow.worldmodel.worlds.tabletop import measure, scene
 from agentflow.worldmodel.worlds.tabletop.simulator import TabletopSimulator
 from agentflow.worldmodel.worlds.tabletop.world import MAX_HORIZON, TRUST_RADIUS_M, WEIGHTS, TabletopWorld
 
-CALIBRATION_EPISODES = 1200
+CALIBRATION_EPISODES = 4000
 
 
 def run(

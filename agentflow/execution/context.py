@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +37,7 @@ class Event:
 Listener = Callable[[Event], None]
 
 
-def _nobody(_: Event) -> None:
+def nobody(_: Event) -> None:
     """Nobody watches."""
 
 
@@ -56,14 +57,25 @@ class RunContext:
     worlds: Callable[[str | None], WorldModel]
     simulators: Callable[[str | None], WorldModel]
     models: Callable[[str], ChatModel | None]
-    listener: Listener = _nobody
+    listener: Listener = nobody
     degrade: bool = False
     view: dict[str, Any] = field(default_factory=lambda: {"inputs": {}, "steps": {}})
     resources: dict[str, asyncio.Semaphore] = field(default_factory=dict)
+    holds: set[str] = field(default_factory=set)
+    """The open holds of calls at work in this run, those on wall-clock alone left out."""
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set, and replaced by a new one, whenever a hold is settled."""
 
     def emit(self, kind: str, step: str = "", text: str = "", **rest: Any) -> None:
         """Tell whoever watches; nothing they do can fail the run."""
-        self.listener(Event(kind, step, text, rest.pop("done", 0), rest.pop("total", 0), rest))
+        with contextlib.suppress(Exception):
+            self.listener(Event(kind, step, text, rest.pop("done", 0), rest.pop("total", 0), rest))
+
+    def release(self, hold_id: str) -> None:
+        """Note that a hold is settled, and wake the calls that wait for room in a budget."""
+        self.holds.discard(hold_id)
+        self.settled.set()
+        self.settled = asyncio.Event()
 
     def resource(self, name: str) -> asyncio.Semaphore:
         """Return the one slot of a resource such as ``gpu:0``."""

@@ -11,8 +11,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agentflow.core.amounts import Amounts
+from agentflow.core.errors import StepFailedError
 from agentflow.core.protocols import Meter
 from agentflow.worldmodel.contract import Floats, Rollout, WorldModel
+
+
+class CallMeter(Meter):
+    """The meter of one call. ``cut_off``: the call's time is over, and whatever still works for it must stop."""
+
+    cut_off = False
+
+    def require(self, amounts: Amounts) -> None:
+        """Refuse amounts that do not fit into what is left, and everything once the call was cut off.
+
+        Raises:
+            BudgetExceededError: they do not fit; nothing was charged.
+            StepFailedError: the call was cut off.
+        """
+        if self.cut_off:
+            raise StepFailedError(self.scope, "it was cut off")
+        super().require(amounts)
 
 
 class MeteredWorld:
@@ -22,8 +40,8 @@ class MeteredWorld:
     more than one step of the model.
     """
 
-    def __init__(self, world: Any, meter: Meter, deadline: float | None = None) -> None:
-        self._world, self._meter, self._deadline = world, meter, deadline
+    def __init__(self, world: Any, meter: Meter) -> None:
+        self._world, self._meter = world, meter
         self.name, self.entities = world.name, world.entities
         self.state_space, self.action_space = world.state_space, world.action_space
 
@@ -42,10 +60,7 @@ class MeteredWorld:
         def watch() -> None:
             if stop is not None:
                 stop()
-            if self._deadline is not None and time.monotonic() > self._deadline:
-                raise TimeoutError
-            if learned:
-                self._meter.require(Amounts(gpu_ms=_milliseconds(begin)))
+            self._meter.require(Amounts(gpu_ms=_milliseconds(begin) if learned else 0))
 
         try:
             rollout: Rollout = self._world.predict(state, actions, stop=watch)
@@ -70,6 +85,6 @@ def _milliseconds(begin: float) -> int:
     return math.ceil((time.perf_counter() - begin) * 1e3)
 
 
-def metered(world: WorldModel, meter: Meter, deadline: float | None = None) -> Any:
+def metered(world: WorldModel, meter: Meter) -> Any:
     """Return ``world`` as a call may use it."""
-    return MeteredWorld(world, meter, deadline)
+    return MeteredWorld(world, meter)

@@ -18,21 +18,39 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentflow.budget.ledger import Hold
-from agentflow.core.amounts import UNLIMITED, Amounts
+from agentflow.budget.ledger import Hold, Settlement
+from agentflow.core.amounts import DIMENSIONS, UNLIMITED, Amounts
 from agentflow.core.errors import (
     AgentflowError,
     BudgetExceededError,
     GuardrailBlockedError,
+    InvalidInputError,
+    RunError,
     StepFailedError,
     StepTimeoutError,
 )
-from agentflow.core.protocols import Call, Meter
-from agentflow.core.records import Artifact, Envelope, GuardRecord, Hook, ScoreRecord, StepStatus
+from agentflow.core.protocols import Call
+from agentflow.core.records import (
+    Artifact,
+    Envelope,
+    GuardRecord,
+    Hook,
+    ScoreRecord,
+    StepStatus,
+    canonical_json,
+)
 from agentflow.execution import values
 from agentflow.execution.context import RunContext
+from agentflow.execution.metering import CallMeter
 from agentflow.guard.engine import Checked, GuardEngine
 from agentflow.store.store import now_ms, step_key
+
+LARGEST_OUTPUT_CHARACTERS = 1_000_000
+"""Of a step's output as JSON: state is copied into every checkpoint, so what is larger belongs into a file."""
+
+WALL_HOLD_MS = 1_000
+"""How much wall-clock a step holds. It is limited by all that is left, and books what it took when it ends; a
+larger hold would be booked by a crash, and leave the resumed run no time."""
 
 Rung = tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]
 """One thing to give up: what it is called, and what it makes of a call's inputs."""
@@ -40,6 +58,29 @@ Rung = tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]
 
 def _nothing(_: dict[str, Any]) -> Amounts:
     return Amounts()
+
+
+class InnerCallError(RunError):
+    """A call inside a step did not give what the step needs: the step ends as that call ended."""
+
+    def __init__(self, status: StepStatus, kind: str | None, message: str) -> None:
+        self.status = status
+        self._kind = kind or "StepFailed"
+        super().__init__(message)
+
+    @property
+    def kind(self) -> str:
+        """The inner error's name."""
+        return self._kind
+
+
+@dataclass
+class Notes:
+    """What a body says to its envelope beside its output: what was found and given up inside it."""
+
+    verdicts: list[GuardRecord] = field(default_factory=list)
+    scores: list[ScoreRecord] = field(default_factory=list)
+    rungs: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -68,6 +109,7 @@ class StepCall:
         score: measures the output.
         labels: where the inputs came from.
         resource: what it occupies alone.
+        notes: what the body leaves for the record.
     """
 
     id: str
@@ -91,6 +133,7 @@ class StepCall:
     score: Callable[[Any], Sequence[ScoreRecord]] | None = None
     labels: tuple[str, ...] = ()
     resource: str = ""
+    notes: Notes = field(default_factory=Notes)
 
 
 @dataclass
@@ -104,17 +147,13 @@ class _Progress:
     scores: list[ScoreRecord] = field(default_factory=list)
     artifacts: list[Artifact] = field(default_factory=list)
     rungs: list[str] = field(default_factory=list)
-    found: bool = False
+    given_up: list[str] = field(default_factory=list)
+    paid: bool = False
 
 
 async def perform(context: RunContext, call: StepCall) -> Envelope:
     """Put one call through the envelope and return its outcome; it raises for nothing but cancellation."""
     return await _Envelope(context, call).run()
-
-
-def _bill(amounts: Amounts) -> Amounts:
-    """Return what somebody else bills for: tokens and money."""
-    return Amounts(tokens=amounts.tokens, micro_usd=amounts.micro_usd)
 
 
 class _Envelope:
@@ -130,7 +169,10 @@ class _Envelope:
             try:
                 envelope = await self._guarded()
             except asyncio.CancelledError:
-                span.envelope(self._envelope(StepStatus.CANCELLED, None, None))
+                cancelled = self._envelope(StepStatus.CANCELLED, None, None)
+                span.envelope(cancelled)
+                if not self.so_far.paid:  # else its result stands there, to be taken over
+                    self._record(cancelled)
                 raise
             except Exception as error:
                 envelope = self._failed(error)
@@ -139,40 +181,43 @@ class _Envelope:
         return envelope
 
     async def _guarded(self) -> Envelope:
-        call = self.call
+        call, done = self.call, self.so_far
         if call.condition is not None and not call.condition():
             return self._record(self._envelope(StepStatus.SKIPPED, None, None))
         inputs = call.inputs()
-        self.so_far.digest = values.digest(inputs)
+        done.digest = values.digest(inputs)
         known = self._known()
         if known is not None and known.status is not StepStatus.CALLED:
-            self.so_far.found = True
             return known
         if known is not None:
             self._take_over(known)
-            output = values.decode(known.output, self.context.artifacts)
+            output, encoded = values.decode(known.output, self.context.artifacts), known.output
         else:
             checked = await self._check(call.before, inputs)
-            output = await self._attempts(checked.value)
+            output, encoded = await self._attempts(checked.value)
         checked = await self._check(call.after, output)
         if call.score is not None:
-            self.so_far.scores += call.score(checked.value)
-        encoded = values.encode(checked.value, self.context.artifacts, self.so_far.artifacts)
-        status = StepStatus.DEGRADED if self.so_far.rungs else StepStatus.OK
+            done.scores += call.score(checked.value)
+        if checked.value is not output:
+            encoded = self._encode(checked.value, done.artifacts)
+        status = StepStatus.DEGRADED if self._rungs() else StepStatus.OK
         return self._record(self._envelope(status, encoded, None))
 
     def _known(self) -> Envelope | None:
+        """Return how this very call ended before: finished, refused, or paid for and then cut off."""
         call = self.call
         key = step_key(self.context.run_id, call.path, call.iteration, self.so_far.digest)
         envelope = self.context.store.find_step(key)
-        if envelope is None or envelope.status is StepStatus.CALLED or envelope.usable:
+        ended = (StepStatus.CALLED, StepStatus.REFUSED)
+        if envelope is None or envelope.status in ended or envelope.usable:
             return envelope
         return None  # what failed before is tried again
 
     def _take_over(self, known: Envelope) -> None:
         self.so_far.attempts, self.so_far.usage = known.attempts, known.usage
         self.so_far.verdicts, self.so_far.rungs = list(known.verdicts), list(known.rungs)
-        self.so_far.artifacts = list(known.artifacts)
+        self.so_far.scores, self.so_far.artifacts = list(known.scores), list(known.artifacts)
+        self.so_far.paid = True
 
     async def _check(self, hook: Hook | None, value: Any) -> Checked:
         call = self.call
@@ -189,7 +234,8 @@ class _Envelope:
         checked.raise_if_blocked()
         return checked
 
-    async def _attempts(self, inputs: dict[str, Any]) -> Any:
+    async def _attempts(self, inputs: dict[str, Any]) -> tuple[Any, Any]:
+        """Return the output, and what state holds of it."""
         call = self.call
         while True:
             self.so_far.attempts += 1
@@ -200,28 +246,49 @@ class _Envelope:
                     raise
             await asyncio.sleep(call.backoff_s * 2 ** (self.so_far.attempts - 1))
 
-    async def _attempt(self, inputs: dict[str, Any]) -> Any:
-        context, call = self.context, self.call
-        hold, inputs = self._reserve(inputs)
-        meter = Meter(call.scope, hold.amounts)
+    async def _attempt(self, inputs: dict[str, Any]) -> tuple[Any, Any]:
+        call = self.call
+        wall_s = self._wall_left_s()
+        hold, inputs = await self._reserve(inputs, wall_s)
+        meter = CallMeter(call.scope, hold.amounts)
         begin = time.monotonic()
         try:
-            output = await self._body(inputs, meter, hold, begin)
+            made: list[Artifact] = []
+            where = f"the output of {call.path}"
+            output = values.plain(await self._body(inputs, meter, wall_s), made, where=where)
+            encoded = self._encode(output, made)
         except BaseException as error:
-            if isinstance(error, (asyncio.CancelledError, StepTimeoutError)):
-                # cut off in the middle of a paid call: what it will be billed is not known, so all of it
-                meter.charge(_bill(hold.amounts).minus(_bill(meter.spent)))
+            if meter.cut_off or isinstance(error, asyncio.CancelledError):
+                # what it used, or will be billed, beyond what it said is not known: so all of its hold
+                unknown = hold.amounts.model_copy(update={"wall_ms": 0}).minus(meter.spent)
+                meter.charge(unknown)
             self._settle(hold, meter, begin, None)
             raise
-        made: list[Artifact] = []
-        encoded = values.encode(output, context.artifacts, made)
-        self._settle(hold, meter, begin, (encoded, made))
-        return output
+        settlement = self._settle(hold, meter, begin, (encoded, made))
+        self._refuse_overrun(hold, settlement)
+        return output, encoded
 
-    async def _body(self, inputs: dict[str, Any], meter: Meter, hold: Hold, begin: float) -> Any:
+    def _encode(self, output: Any, made: list[Artifact]) -> Any:
+        encoded = values.encode(output, self.context.artifacts, made, where=f"the output of {self.call.path}")
+        size = len(canonical_json(encoded))
+        if size > LARGEST_OUTPUT_CHARACTERS and self.call.kind != "foreach":  # its items were held to it
+            raise InvalidInputError(
+                f"the output of {self.call.path}", f"{size} characters of JSON",
+                f"up to {LARGEST_OUTPUT_CHARACTERS}; keep what is larger as a file with call.artifacts.put",
+            )  # fmt: skip
+        return encoded
+
+    def _refuse_overrun(self, hold: Hold, settlement: Settlement) -> None:
+        """End the step where it used more than it held and more than any cap had room for."""
+        over = settlement.overrun.model_copy(update={"wall_ms": 0})
+        if dimension := over.first_above(Amounts()):
+            asked = getattr(hold.amounts, dimension)
+            raise BudgetExceededError(
+                self.call.scope, dimension, asked + getattr(over, dimension), asked, asked
+            )
+
+    async def _body(self, inputs: dict[str, Any], meter: CallMeter, wall_s: float | None) -> Any:
         context, call = self.context, self.call
-        limits = [limit for limit in (call.timeout_s, self._wall_limit_s(hold)) if limit is not None]
-        scratch = context.folder / "scratch"
         ticket = Call(
             run_id=context.run_id,
             step=call.path,
@@ -231,75 +298,116 @@ class _Envelope:
             progress=lambda text, done=0, total=0: context.emit(
                 "progress", call.path, text, done=done, total=total
             ),
-            scratch=scratch,
+            scratch=context.folder / "scratch",
             run=context.view,
         )
+        limits = [limit for limit in (call.timeout_s, wall_s) if limit is not None]
         try:
-            async with asyncio.timeout(min(limits) if limits else None):
+            async with asyncio.timeout(min(limits, default=None)) as timer:
                 if not call.resource:
                     return await call.body(ticket, inputs)
                 async with context.resource(call.resource):
                     return await call.body(ticket, inputs)
         except TimeoutError as error:
-            wall = self._wall_limit_s(hold)
-            if wall is not None and time.monotonic() - begin >= wall:
-                asked = hold.amounts.wall_ms
-                raise BudgetExceededError(call.scope, "wall_ms", asked + 1, 0, asked) from error
-            raise StepTimeoutError(call.path, min(limits, default=0.0)) from error
-        except (AgentflowError, asyncio.CancelledError):
+            if not timer.expired():  # its own
+                raise StepFailedError(call.path, error, retryable=True) from error
+            meter.cut_off = True
+            if wall_s is not None and wall_s == min(limits):
+                left_ms = round(wall_s * 1e3)
+                raise BudgetExceededError(
+                    call.scope, "wall_ms", left_ms + 1, left_ms, self._wall_cap_ms()
+                ) from error
+            raise StepTimeoutError(call.path, min(limits)) from error
+        except asyncio.CancelledError:
+            meter.cut_off = True
+            raise
+        except AgentflowError:
             raise
         except Exception as error:
             raise StepFailedError(call.path, error, retryable=isinstance(error, OSError)) from error
 
-    def _wall_limit_s(self, hold: Hold) -> float | None:
-        return hold.amounts.wall_ms / 1e3 if self.call.books_wall and hold.amounts.wall_ms else None
+    def _wall_left_s(self) -> float | None:
+        """Return how long the step may take, or None where nothing limits it.
 
-    def _reserve(self, inputs: dict[str, Any]) -> tuple[Hold, dict[str, Any]]:
-        """Take a hold on the estimate; where there is no room, give up rungs of the ladder until there is."""
-        context, call = self.context, self.call
+        Raises:
+            BudgetExceededError: no time is left.
+        """
+        if not self.call.books_wall:
+            return None
+        left = self.context.ledger.left(self.call.scope).wall_ms
+        if left <= 0:
+            raise BudgetExceededError(self.call.scope, "wall_ms", 1, 0, self._wall_cap_ms())
+        return left / 1e3 if left < UNLIMITED // 2 else None
+
+    def _wall_cap_ms(self) -> int:
+        ledger = self.context.ledger
+        return min(ledger.usage(scope).cap.wall_ms for scope in {self.call.scope, self.context.scope})
+
+    async def _reserve(self, inputs: dict[str, Any], wall_s: float | None) -> tuple[Hold, dict[str, Any]]:
+        """Take a hold on the estimate; where there is no room, give up rungs of the ladder until there is.
+
+        What a rung makes of the inputs is guarded like the inputs themselves: what was checked is what runs.
+        """
+        context, call, done = self.context, self.call, self.so_far
+        done.given_up.clear()
         rungs = list(call.ladder) if context.degrade else []
+        wall_ms = WALL_HOLD_MS if wall_s is None else min(WALL_HOLD_MS, round(wall_s * 1e3))
+        key = f"{context.run_id}/{call.path}/{call.iteration}/{done.digest[:16]}/{done.attempts}"
         while True:
-            amounts = call.estimate(inputs)
-            if call.books_wall:
-                left = context.ledger.left(call.scope).wall_ms
-                if left <= 0:
-                    cap = context.ledger.usage(context.scope).cap.wall_ms
-                    raise BudgetExceededError(call.scope, "wall_ms", 1, 0, cap)
-                if left < UNLIMITED // 2:
-                    amounts = amounts.model_copy(update={"wall_ms": left})
-            key = f"{context.run_id}/{call.path}/{call.iteration}/{self.so_far.digest[:16]}/{self.so_far.attempts}"
+            amounts = call.estimate(inputs).model_copy(update={"wall_ms": wall_ms if call.books_wall else 0})
+            settled = context.settled
             try:
                 with context.tracer.reserve(call.scope) as span:
                     hold = context.ledger.reserve(call.scope, amounts, key)
                     span.reserved(amounts)
+                if amounts.model_copy(update={"wall_ms": 0}) != Amounts():
+                    context.holds.add(hold.id)
                 return hold, inputs
-            except BudgetExceededError:
+            except BudgetExceededError as error:
+                if self._held_by_others(error):
+                    await settled.wait()
+                    continue
                 if not rungs:
                     raise
                 name, give_up = rungs.pop(0)
                 changed = give_up(inputs)
-                if changed != inputs:
-                    inputs = changed
-                    self.so_far.rungs.append(name)
+                if values.digest(changed) != values.digest(inputs):
+                    inputs = (await self._check(call.before, changed)).value
+                    done.given_up.append(name)
+
+    def _held_by_others(self, error: BudgetExceededError) -> bool:
+        """Whether calls that run beside this one hold what it lacks, and may give some of it back."""
+        if error.dimension not in DIMENSIONS or not self.context.holds:
+            return False
+        held = getattr(self.context.ledger.usage(error.scope).held, error.dimension)
+        return bool(held) and error.requested <= error.left + held
 
     def _settle(
-        self, hold: Hold, meter: Meter, begin: float, result: tuple[Any, list[Artifact]] | None
-    ) -> None:
+        self, hold: Hold, meter: CallMeter, begin: float, result: tuple[Any, list[Artifact]] | None
+    ) -> Settlement:
         """Book what was used; a result is kept in the same transaction, so that it is never paid for twice."""
-        context, call = self.context, self.call
+        context, call, done = self.context, self.call, self.so_far
         spent = meter.spent
         if call.books_wall:
             spent = spent.plus(Amounts(wall_ms=round((time.monotonic() - begin) * 1e3)))
-        self.so_far.usage = self.so_far.usage.plus(spent)
-        with context.tracer.settle(call.scope) as span, context.store.transaction() as transaction:
-            settlement = context.ledger.settle(hold, spent, transaction)
-            span.settled(settlement.booked, settlement.overrun)
-            if result is not None:
-                self.so_far.artifacts += result[1]
-                self._put(self._envelope(StepStatus.CALLED, result[0], None), transaction)
+        done.usage = done.usage.plus(spent)
+        try:
+            with context.tracer.settle(call.scope) as span, context.store.transaction() as transaction:
+                settlement = context.ledger.settle(hold, spent, transaction)
+                span.settled(settlement.booked, settlement.overrun)
+                if result is not None:
+                    done.artifacts += result[1]
+                    self._put(self._envelope(StepStatus.CALLED, result[0], None), transaction)
+                    done.paid = True
+        finally:
+            context.release(hold.id)
+        return settlement
+
+    def _rungs(self) -> list[str]:
+        return [*self.so_far.given_up, *self.so_far.rungs, *self.call.notes.rungs]
 
     def _envelope(self, status: StepStatus, output: Any, error: BaseException | None) -> Envelope:
-        done = self.so_far
+        done, notes = self.so_far, self.call.notes
         unique = {artifact.digest: artifact for artifact in done.artifacts}
         return Envelope(
             status=status,
@@ -308,10 +416,10 @@ class _Envelope:
             error_kind=None if error is None else getattr(error, "kind", type(error).__name__),
             usage=done.usage,
             attempts=done.attempts,
-            verdicts=done.verdicts,
-            scores=done.scores,
+            verdicts=[*done.verdicts, *notes.verdicts],
+            scores=[*done.scores, *notes.scores],
             artifacts=list(unique.values()),
-            rungs=done.rungs,
+            rungs=self._rungs(),
         )
 
     def _failed(self, error: Exception) -> Envelope:
@@ -320,6 +428,8 @@ class _Envelope:
                 status = StepStatus.EXHAUSTED
             case GuardrailBlockedError():
                 status = StepStatus.REFUSED
+            case InnerCallError():
+                status = error.status
             case _:
                 status = StepStatus.FAILED
         wrapped = error if isinstance(error, AgentflowError) else StepFailedError(self.call.path, error)

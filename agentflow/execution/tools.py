@@ -41,7 +41,8 @@ def tool_step(
     async def body(ticket: Call, given: dict[str, Any]) -> Any:
         typed = typed_inputs(spec, values.decode(given, context.artifacts))
         injected = {name: _inject(context, name, ticket, world) for name in spec.injected}
-        with context.tracer.tool(spec.name, arguments=given, side_effects=spec.side_effects) as span:
+        shown = values.encode(given) if context.tracer.capture else None
+        with context.tracer.tool(spec.name, arguments=shown, side_effects=spec.side_effects) as span:
             result = await _call(spec.call, {**typed, **injected})
             span.usage(ticket.meter.spent)
         return result

@@ -2,6 +2,7 @@
 
 - Checks end before anything they guard begins. One that raises, times out or returns no verdict blocks,
   unless the file says ``on_error: open`` for it.
+- A check looks at a copy: it changes nothing but by its verdict.
 - A value that a check changed is checked again by all of them, so every record of the last pass carries
   the digest of exactly what goes on. A value that keeps changing is blocked.
 """
@@ -9,6 +10,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -102,9 +104,8 @@ class GuardEngine:
             checked.digest = self._digest(checked.value)
             changed = False
             for guard in guards:
-                subject = Subject(
-                    hook=hook, value=checked.value, step=step, labels=tuple(labels), run=run or {}
-                )
+                seen = copy.deepcopy(checked.value)
+                subject = Subject(hook=hook, value=seen, step=step, labels=tuple(labels), run=run or {})
                 record, replacement = await self._run(guard, Hook(hook), subject, checked.digest)
                 if final and record.action in _CHANGING:
                     record = record.model_copy(
@@ -132,6 +133,8 @@ class GuardEngine:
         with self._observe(guard, hook) if self._observe else nullcontext() as tell:
             try:
                 verdict = await asyncio.wait_for(_judge(guard, subject), self._seconds)
+                if verdict.type is VerdictType.MODIFY:
+                    self._digest(verdict.replacement)  # what has no digest cannot go on
             except TimeoutError:
                 status, verdict = "timeout", Verdict.deny(f"it did not judge within {self._seconds:g} s")
             except Exception as error:

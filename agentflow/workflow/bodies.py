@@ -17,11 +17,11 @@ from agentflow.core.errors import (
     StepFailedError,
 )
 from agentflow.core.protocols import Call
-from agentflow.core.records import Envelope, GuardAction, GuardRecord, Hook, ScoreRecord, StepStatus
+from agentflow.core.records import Envelope, GuardAction, Hook, StepStatus
 from agentflow.core.registry import Registry
 from agentflow.execution import values
 from agentflow.execution.context import RunContext
-from agentflow.execution.step import StepCall, perform
+from agentflow.execution.step import InnerCallError, Notes, StepCall, perform
 from agentflow.execution.tools import tool_step
 from agentflow.guard.engine import Guard, GuardEngine
 from agentflow.workflow.expressions import Secrets, compile_expr, resolve
@@ -35,8 +35,23 @@ class GateFailedError(RunError):
 
     kind_name = "GateFailed"
 
-    def __init__(self, step: str, gate: str, best: Any) -> None:
-        super().__init__(f"step '{step}': the gate `{gate}` does not hold for the best: {best}")
+    def __init__(self, step: str, gate: str, best: Mapping[str, float], turn: int) -> None:
+        shown = ", ".join(f"{name} {value:g}" for name, value in best.items())
+        super().__init__(
+            f"step '{step}': the gate `{gate}` does not hold for the best of pass {turn} ({shown}). "
+            "Ask for something easier, allow more loops (`max_loops`), or loosen the gate."
+        )
+
+
+class ItemsFailedError(InnerCallError):
+    """Too many items of a ``foreach`` failed; the step ends as the first of them did."""
+
+    def __init__(self, step: str, first: Mapping[str, Any], bad: int, count: int) -> None:
+        super().__init__(
+            StepStatus(first["status"]),
+            first["error_kind"],
+            f"step '{step}': {bad} of {count} items failed; item {first['index']}: {first['error']}",
+        )
 
 
 def _readable(amounts: Amounts) -> dict[str, Any]:
@@ -71,16 +86,19 @@ def enough(step: Step, results: Sequence[Mapping[str, Any]]) -> None:
     """Refuse a ``foreach`` of which too much failed.
 
     Raises:
-        StepFailedError: names the first item that failed.
+        ItemsFailedError: names the first item that failed.
+        InvalidInputError: the list is shorter than what must succeed.
     """
     each = step.foreach
     bad = [result for result in results if not result["ok"]]
-    if each is None or not bad:
+    if each is None:
         return
-    wanted = len(results) if each.on_error == "fail" else (each.min_success or 1)
-    if len(results) - len(bad) < wanted:
-        first = bad[0]
-        raise StepFailedError(step.id, f"item {first['index']} of {len(results)}: {first['error']}")
+    wanted = len(results) if each.on_error == "fail" else each.min_success or (1 if results else 0)
+    if len(results) - len(bad) >= wanted:
+        return
+    if not bad:
+        raise InvalidInputError(f"step '{step.id}': foreach.in", f"{len(results)} items", f"{wanted} or more")
+    raise ItemsFailedError(step.id, bad[0], len(bad), len(results))
 
 
 def visible(envelope: Envelope) -> dict[str, Any]:
@@ -91,6 +109,7 @@ def visible(envelope: Envelope) -> dict[str, Any]:
         "skipped": envelope.status is StepStatus.SKIPPED,
         "output": envelope.output,
         "error": envelope.error,
+        "error_kind": envelope.error_kind,
         "usage": envelope.usage.as_dict(),
     }
 
@@ -130,8 +149,10 @@ class Equipment:
     context: RunContext
     workflow: Workflow
     root: Path
-    plan: Callable[[Step, dict[str, Any], StepCall, Call, Equipment], Any]
+    plan: Callable[[Step, dict[str, Any], StepCall, Equipment], Any]
     models: Callable[[str], Any]
+    model_specs: Mapping[str, Any] = field(default_factory=dict)
+    """The file's entries under ``models``."""
     secrets: Mapping[str, str] = field(default_factory=Secrets)
 
     def figures(self) -> dict[str, Any]:
@@ -229,17 +250,18 @@ class Equipment:
             return {"prompt": resolve(agent.prompt, names), "model": agent.model, **numbers, "with": inputs()}
 
         call = StepCall(
-            id=step.id, path=path, kind="agent", name=f"agent {agent.model}", inputs=agent_inputs, body=_unset,
+            id=step.id, path=path, kind="agent", name=f"agent {agent.model}", inputs=agent_inputs, body=unset,
             scope=self.scope_of(step), before=Hook.TOOL_ARGS, after=Hook.PLAN, labels=("user",), **common,
         )  # fmt: skip
 
-        async def body(ticket: Call, given: dict[str, Any]) -> Any:
-            return await self.plan(step, given, call, ticket, self)
+        async def body(_: Call, given: dict[str, Any]) -> Any:
+            return await self.plan(step, given, call, self)
 
         return replace(call, body=body)
 
     def _evaluate(self, step: Step, scope: Scope, path: str, common: dict[str, Any]) -> StepCall:
-        records: list[ScoreRecord] = []
+        notes = Notes()
+        turn = 1 + int(common["iteration"] or 0)
 
         def inputs() -> dict[str, Any]:
             settings = step.evaluate
@@ -253,18 +275,19 @@ class Equipment:
                 "top": resolve((settings.select.top if settings.select else 1), scope.names()),
             }
 
-        async def body(ticket: Call, given: dict[str, Any]) -> Any:
-            records.clear()
-            return await evaluate_body(self.context, step, scope, given, records)
+        async def body(_: Call, given: dict[str, Any]) -> Any:
+            notes.scores.clear()
+            return await evaluate_body(self.context, step, scope, given, notes.scores, turn)
 
         return StepCall(
             id=step.id, path=path, kind="evaluate", name="evaluate", inputs=inputs, body=body,
-            scope=self.scope_of(step), score=lambda _: list(records), after=Hook.TOOL_RESULT, **common,
+            scope=self.scope_of(step), notes=notes, after=Hook.TOOL_RESULT, **common,
         )  # fmt: skip
 
 
-async def _unset(_: Call, __: dict[str, Any]) -> Any:
-    raise defect("agent")
+async def unset(_: Call, __: dict[str, Any]) -> Any:
+    """The body of a call that never comes to it."""
+    raise defect("body")
 
 
 def guard_of(use: GuardrailUse, registry: Registry, scope: Mapping[str, Any]) -> Guard:
@@ -281,19 +304,18 @@ def guard_of(use: GuardrailUse, registry: Registry, scope: Mapping[str, Any]) ->
 
 
 async def guarded_value(
-    equipment: Equipment, name: str, hook: Hook, value: dict[str, Any]
-) -> tuple[Envelope, list[GuardRecord]]:
+    equipment: Equipment, name: str, hook: Hook, value: Callable[[], dict[str, Any]]
+) -> Envelope:
     """Put a run's inputs or outputs through the envelope: the hooks ``input`` and ``output`` are calls like others."""
 
     async def body(_: Call, given: dict[str, Any]) -> dict[str, Any]:
         return given
 
     before, after = (hook, None) if hook is Hook.INPUT else (None, hook)
-    envelope = await perform(
+    return await perform(
         equipment.context,
         StepCall(
-            id=name, path=name, kind=name, name=name, inputs=lambda: value, body=body, scope=equipment.context.scope,
+            id=name, path=name, kind=name, name=name, inputs=value, body=body, scope=equipment.context.scope,
             before=before, after=after, guards=equipment.engine(None), labels=("user",) if before else ("workflow",),
         ),
     )  # fmt: skip
-    return envelope, envelope.verdicts

@@ -10,6 +10,16 @@ from typing import Any
 from agentflow.core.errors import StorageError
 
 
+async def waiting_question(saver: Any, run_id: str) -> dict[str, Any]:
+    """Return what a run asks a person, as it was when it began to wait; empty where it asks nothing."""
+    found = await saver.aget_tuple({"configurable": {"thread_id": run_id}})
+    for _, channel, value in (found.pending_writes or ()) if found else ():
+        if channel == "__interrupt__":
+            question: dict[str, Any] = value[0].value
+            return question
+    return {}
+
+
 @asynccontextmanager
 async def open_checkpointer(path: Path) -> AsyncIterator[Any]:
     """Open the checkpoints of a project.

@@ -14,10 +14,12 @@ from typing import Annotated, Any, TypedDict
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, interrupt
 
+from agentflow.core.errors import AgentflowError
 from agentflow.core.protocols import Call
 from agentflow.core.records import Envelope, StepStatus, digest_of
 from agentflow.execution.context import RunContext
-from agentflow.execution.step import StepCall, perform
+from agentflow.execution.step import Notes, StepCall, perform
+from agentflow.store.store import now_ms
 from agentflow.workflow import bodies
 from agentflow.workflow.bodies import Scope
 from agentflow.workflow.expressions import compile_expr, resolve
@@ -55,7 +57,8 @@ class Compiler:
         for index, step in enumerate(self.workflow.steps):
             following = ids[index + 1] if index + 1 < len(ids) else END
             ends = (following, END, *self._back(step))
-            builder.add_node(step.id, self._node(step, following), destinations=tuple(dict.fromkeys(ends)))
+            node: Any = self._node(step, following)
+            builder.add_node(step.id, node, destinations=tuple(dict.fromkeys(ends)))
         builder.add_edge(START, ids[0])
         return builder.compile(checkpointer=checkpointer)
 
@@ -79,7 +82,10 @@ class Compiler:
             steps, loops = state.get("steps", {}), state.get("loops", {})
             self.context.view["steps"] = steps
             iteration = str(sum(loops.values()))
-            envelope, extra = await self._perform(step, steps, iteration)
+            try:
+                envelope, extra = await self._perform(step, steps, iteration)
+            except AgentflowError as error:  # before there was anything to call
+                envelope, extra = await self._refused(step, iteration, error), {}
             seen = {step.id: {**bodies.visible(envelope), **extra}}
             if not envelope.usable and envelope.status is not StepStatus.SKIPPED:
                 back = self._loop(step, envelope, loops)
@@ -110,12 +116,27 @@ class Compiler:
         call = self.equipment.call(step, scope, path=step.id, iteration=iteration, outer=True)
         return await perform(self.context, call), {}
 
+    async def _refused(self, step: Step, iteration: str, error: AgentflowError) -> Envelope:
+        """Put an error from before a step's call on the record, in the step's own envelope."""
+
+        def inputs() -> dict[str, Any]:
+            raise error
+
+        return await perform(
+            self.context,
+            StepCall(
+                id=step.id, path=step.id, iteration=iteration, kind=step.kind, name=step.use or step.body,
+                inputs=inputs, body=bodies.unset, scope=self.context.scope,
+            ),
+        )  # fmt: skip
+
     async def _foreach(self, step: Step, scope: Scope, iteration: str) -> tuple[Envelope, dict[str, Any]]:
         """Perform the step once an item, some at a time; one that fails never ends its siblings."""
         each = step.foreach
         if each is None:
             raise bodies.defect("foreach")
         results: list[dict[str, Any]] = []
+        notes = Notes()
 
         async def body(_: Call, given: dict[str, Any]) -> dict[str, Any]:
             slots = asyncio.Semaphore(each.max_parallel)
@@ -127,12 +148,14 @@ class Compiler:
                         step, inner, path=f"{step.id}[{index}]", iteration=iteration, outer=False
                     )
                     envelope = await perform(self.context, call)
+                notes.rungs.extend(f"item {index}: {rung}" for rung in envelope.rungs)
                 return {"index": index, "item_digest": digest_of(item), **bodies.visible(envelope)}
 
             done = await asyncio.gather(*(one(index, item) for index, item in enumerate(given["items"])))
             results.extend(done)
             bodies.enough(step, results)
-            return {"count": len(done), "ok": sum(bool(r["ok"]) for r in done)}
+            ok = sum(bool(result["ok"]) for result in done)
+            return {"count": len(done), "ok": ok, "results": done}
 
         def inputs() -> dict[str, Any]:
             items = compile_expr(each.in_).evaluate(scope.names())
@@ -141,13 +164,13 @@ class Compiler:
         call = StepCall(
             id=step.id, path=step.id, iteration=iteration, kind="foreach", name=step.use or step.body, inputs=inputs,
             body=body, scope=self.equipment.scope_of(step), condition=self.equipment.condition(step, scope),
-            books_wall=True,
+            books_wall=True, notes=notes,
         )  # fmt: skip
         envelope = await perform(self.context, call)
-        if not results and envelope.usable:  # found finished: its items are found too
-            again = StepCall(**{**call.__dict__, "path": f"{step.id}#again", "books_wall": False})
-            await perform(self.context, again)
-        return envelope, {"results": results}
+        if not envelope.usable:
+            return envelope, {"results": results}
+        output = dict(envelope.output)
+        return envelope.model_copy(update={"output": output}), {"results": output.pop("results")}
 
     async def _approval(self, step: Step, scope: Scope, iteration: str) -> Envelope:
         """Ask a person. Nothing with an effect happens before the interrupt, since the node runs again after it."""
@@ -164,6 +187,8 @@ class Compiler:
                 "message": resolve(approval.message, scope.names()),
                 "show": shown,
                 "digest": digest_of(shown),
+                "expires_ms": None if approval.timeout is None else now_ms() + round(approval.timeout * 1e3),
+                "on_timeout": approval.on_timeout,
             }
             decision = interrupt(question)
 
@@ -179,7 +204,7 @@ class Compiler:
         return await perform(
             self.context,
             StepCall(
-                id=step.id, path=step.id, iteration=iteration, kind="approval", name="approval", inputs=lambda: decision,
-                body=body, scope=self.equipment.scope_of(step), condition=lambda: asked,
+                id=step.id, path=step.id, iteration=iteration, kind="approval", name="approval",
+                inputs=lambda: decision, body=body, scope=self.equipment.scope_of(step), condition=lambda: asked,
             ),
         )  # fmt: skip

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
+from pydantic.errors import PydanticUserError
 
 from agentflow.agent.goals import Place, Thing
 from agentflow.agent.plan import Plan
 from agentflow.agent.planner import Planner, PlanRequest
-from agentflow.agent.proposers import EmbeddedProposer, ModelProposer
+from agentflow.agent.proposers import MAX_TOKENS, EmbeddedProposer, ModelProposer
 from agentflow.core.errors import InvalidInputError, UnsupportedCallError
-from agentflow.core.protocols import Call, ChatModel
+from agentflow.core.protocols import ChatModel
 from agentflow.core.records import canonical_json
 from agentflow.core.registry import ToolSpec
 from agentflow.execution.step import StepCall, perform
@@ -26,9 +27,7 @@ if TYPE_CHECKING:
 _GOAL_AFTER = re.compile(r"(?:^|\b)goal\s*:\s*(?P<goal>.+)$", re.IGNORECASE | re.DOTALL)
 
 
-async def plan_step(
-    step: Step, given: dict[str, Any], call: StepCall, ticket: Call, equipment: Equipment
-) -> Plan:
+async def plan_step(step: Step, given: dict[str, Any], call: StepCall, equipment: Equipment) -> Plan:
     """Plan as the step's ``agent`` says; see `Planner.plan` for what is raised."""
     agent = step.agent
     if agent is None or call.guards is None:
@@ -36,7 +35,7 @@ async def plan_step(
     if agent.output != "Plan":
         raise UnsupportedCallError("agent", f"output '{agent.output}'", ["Plan"])
     context = equipment.context
-    world = context.worlds(agent.world or step.world)
+    world: Any = context.worlds(agent.world)
     request = _request(step, given)
 
     def place(state: Any) -> Place:
@@ -50,7 +49,16 @@ async def plan_step(
         if chat is None
         else _model_proposer(step, chat, place, world, equipment, call)
     )
-    planner = Planner(context, world, call.guards, call.scope, call.path, proposer)
+    planner = Planner(
+        context,
+        world,
+        call.guards,
+        call.scope,
+        call.path,
+        proposer,
+        iteration=call.iteration,
+        notes=call.notes,
+    )
     if isinstance(proposer, ModelProposer):
         proposer.call = planner.call
     with context.tracer.plan(agent.model, inputs={"sentence": request.sentence}) as span:
@@ -108,14 +116,17 @@ def _model_proposer(
             equipment.context,
             tool_step(
                 equipment.context, by_wire[name], id=step.id, path=f"{call.path}/{name}[{key}]", kind="agent_call",
-                inputs=lambda: arguments, scope=call.scope, world=step.world, guards=call.guards, labels=("model",),
+                iteration=call.iteration, inputs=lambda: arguments, scope=call.scope, guards=call.guards,
+                world=agent.world if agent else None, labels=("model",),
             ),
         )  # fmt: skip
         return canonical_json(envelope.output) if envelope.usable else f"refused: {envelope.error}"
 
+    spec = equipment.model_specs.get(agent.model) if agent else None
     return ModelProposer(
         chat,
-        provider="openai",
+        provider=getattr(spec, "provider", ""),
+        max_tokens=getattr(spec, "max_tokens", MAX_TOKENS),
         place=place,
         make_push=world.push,
         tools=[declaration(name, spec) for name, spec in by_wire.items()],
@@ -125,8 +136,18 @@ def _model_proposer(
 
 
 def declaration(name: str, spec: ToolSpec) -> dict[str, Any]:
-    """Return a tool as OpenAI-compatible endpoints want it declared."""
-    properties = {key: TypeAdapter(spec.hints.get(key, Any)).json_schema() for key in spec.inputs}
+    """Return a tool as OpenAI-compatible endpoints want it declared.
+
+    Raises:
+        InvalidInputError: one of its inputs is nothing that a model could write.
+    """
+    try:
+        properties = {key: TypeAdapter(spec.hints.get(key, Any)).json_schema() for key in spec.inputs}
+    except PydanticUserError as error:
+        reason = str(error).splitlines()[0]
+        raise InvalidInputError(
+            "agent.tools", f"'{spec.name}' ({reason})", "tools whose inputs are JSON"
+        ) from error
     required = [key for key, parameter in spec.inputs.items() if parameter.default is parameter.empty]
     return {
         "type": "function",

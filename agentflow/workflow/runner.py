@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,10 +20,11 @@ from agentflow.core.errors import (
     RunCancelledError,
     RunError,
     StepFailedError,
+    StorageError,
 )
 from agentflow.core.protocols import ChatModel
 from agentflow.core.records import Envelope, GuardRecord, Hook, RunStatus, StepStatus
-from agentflow.execution.context import Listener, RunContext, _nobody
+from agentflow.execution.context import Listener, RunContext, nobody
 from agentflow.guard.manifest import manifest
 from agentflow.llm.models import build_chat_model
 from agentflow.store.artifacts import FileArtifacts
@@ -37,6 +40,7 @@ from agentflow.workflow.schema import EmbeddedModel, Workflow, WorldSpec
 from agentflow.worldmodel import catalog
 
 PROJECT_SCOPE = "project"
+_SECRET = re.compile(r"secrets\.([A-Za-z_][A-Za-z0-9_]*)")
 _STATUS = {
     StepStatus.REFUSED: RunStatus.REFUSED,
     StepStatus.EXHAUSTED: RunStatus.EXHAUSTED,
@@ -75,8 +79,6 @@ class Workshop:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            from agentflow.core.errors import StorageError
-
             raise StorageError("the project's records", str(self.folder), error) from error
         self.store = Store.open(self.folder)
         self.ledger = Ledger(self.store)
@@ -93,8 +95,9 @@ class Workshop:
         for simulator in self._simulators.values():
             simulator.close()
         for chat in self._chats.values():
-            if hasattr(chat, "close"):
-                chat.close()
+            close = getattr(chat, "close", None)
+            if close is not None:
+                close()
         self.store.close()
 
     def world(self, name: str | None) -> Any:
@@ -144,7 +147,7 @@ class Workshop:
 
     def secret_values(self) -> list[str]:
         """Return the values of all secrets that the file names, so that no span holds one."""
-        names = {word for spec in self.project.file.spec.models.values() for word in _secret_names(spec)}
+        names = set(_SECRET.findall(self.project.file.spec.model_dump_json(by_alias=True)))
         source = os.environ if self.secrets is None else self.secrets
         return [source[name] for name in names if source.get(name)]
 
@@ -169,26 +172,22 @@ def _model_settings(spec: Any, root: Path) -> dict[str, Any]:
     return raw
 
 
-def _secret_names(spec: Any) -> set[str]:
-    import re
-
-    return set(re.findall(r"secrets\.([A-Za-z_][A-Za-z0-9_]*)", spec.model_dump_json()))
-
-
 class Runner:
     """Runs one workflow once."""
 
-    def __init__(self, workshop: Workshop, name: str, *, seed: int = 0, listener: Listener = _nobody) -> None:
+    def __init__(self, workshop: Workshop, name: str, *, seed: int = 0, listener: Listener = nobody) -> None:
         self.workshop, self.name, self.seed, self.listener = workshop, name, seed, listener
         self.workflow: Workflow = workshop.project.file.workflow(name)
         self.digest = workshop.project.file.digest(name)
+        self.cancelled: RunCancelledError | None = None
+        """What to tell a person whose interrupt ended the run."""
 
     async def start(self, given: Mapping[str, Any], run_id: str | None = None) -> Outcome:
         """Run with ``given`` inputs.
 
         Raises:
             InvalidInputError: an input does not fit; nothing was begun.
-            RunCancelledError: a person or a signal ended it; finished steps are kept.
+            CancelledError: the task was cancelled; the run is on record as cancelled, its finished steps are kept.
         """
         inputs = resolve_inputs(self.workflow, given)
         run_id = run_id or f"{self.name}-{uuid.uuid4().hex[:10]}"
@@ -199,7 +198,7 @@ class Runner:
         )
         caps = self.workflow.budget.to_amounts()
         self.workshop.ledger.open_scope(f"run:{run_id}", caps, PROJECT_SCOPE)
-        return await self._go(run_id, inputs, None, None)
+        return await self._go(run_id, inputs, None, resumed=False)
 
     async def resume(self, run_id: str, decision: dict[str, Any] | None = None) -> Outcome:
         """Go on with a run that was interrupted, or that waits for ``decision``.
@@ -217,20 +216,40 @@ class Runner:
                 f"run {run_id}", f"a workflow that has changed since ({record.digest[:12]} → {self.digest[:12]})",
                 "the same workflow; start a new run",
             )  # fmt: skip
-        if decision is None and record.status is RunStatus.WAITING:
-            raise InvalidInputError(f"run {run_id}", "no decision", "agentflow approve or agentflow reject")
+        if record.status is RunStatus.WAITING:
+            decision = await self._decision(run_id, decision)
         self.seed = record.seed
         self.workshop.store.mark_run(run_id, RunStatus.RUNNING)
         self.workshop.ledger.recover(f"run:{run_id}")
-        return await self._go(run_id, record.inputs, decision, run_id)
+        return await self._go(run_id, record.inputs, decision, resumed=True)
+
+    async def _decision(self, run_id: str, decision: dict[str, Any] | None) -> dict[str, Any]:
+        """Return the decision that counts: a person's, or where the time for it is over, the file's own."""
+        from agentflow.workflow.checkpoints import open_checkpointer, waiting_question
+
+        async with open_checkpointer(self.workshop.folder / "checkpoints.db") as saver:
+            question = await waiting_question(saver, run_id)
+        if question.get("expires_ms") is not None and time.time() * 1e3 > question["expires_ms"]:
+            word = "approve" if question["on_timeout"] == "approve" else "reject"
+            return {"decision": word, "by": "timeout", "comment": "nobody decided in time"}
+        if decision is None:
+            raise InvalidInputError(
+                f"run {run_id}", "no decision", "`decide` with approve or reject: the run waits for a person"
+            )
+        return decision
 
     async def _go(
-        self, run_id: str, inputs: dict[str, Any], decision: dict[str, Any] | None, resumed: str | None
+        self, run_id: str, inputs: dict[str, Any], decision: dict[str, Any] | None, *, resumed: bool
     ) -> Outcome:
         shop = self.workshop
         folder = shop.folder / "runs" / run_id
-        folder.mkdir(parents=True, exist_ok=True)
-        tracer = start_tracing(run_id, folder, exporters=shop.exporters, secrets=shop.secret_values())
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tracer = start_tracing(run_id, folder, exporters=shop.exporters, secrets=shop.secret_values())
+        except OSError as error:
+            refused = StorageError("the run's folder", str(folder), error)
+            shop.store.finish_run(run_id, RunStatus.FAILED, error=refused)
+            raise refused from error
         context = RunContext(
             run_id=run_id, scope=f"run:{run_id}", seed=self.seed, folder=folder, store=shop.store, ledger=shop.ledger,
             artifacts=shop.artifacts, tracer=tracer, registry=shop.project.registry, worlds=shop.world,
@@ -239,47 +258,58 @@ class Runner:
         )  # fmt: skip
         context.view["inputs"] = inputs
         equipment = Equipment(
-            context, self.workflow, shop.project.root, plan_step, shop.chat, Secrets(shop.secrets)
-        )
+            context, self.workflow, shop.project.root, plan_step, shop.chat, shop.project.file.spec.models,
+            Secrets(shop.secrets),
+        )  # fmt: skip
         context.emit("run_started", text=self.name, run_id=run_id, inputs=inputs)
         try:
             with tracer.run(self.name, digest=self.digest, inputs=inputs) as span:
-                try:
-                    outcome = await self._through(context, equipment, inputs, decision, resumed is not None)
-                except asyncio.CancelledError:
-                    cancelled = RunCancelledError(run_id, "an interrupt")
-                    self._finish(context, RunStatus.CANCELLED, None, cancelled)
-                    span.run_ended(RunStatus.CANCELLED, shop.ledger.usage(context.scope).spent, cancelled)
-                    raise
+                outcome = await self._ending(context, equipment, decision, resumed)
                 span.run_ended(outcome.status, outcome.usage.spent, outcome.error)
         finally:
             tracer.close()
         context.emit("run_finished", text=str(outcome.status), status=str(outcome.status))
         return outcome
 
-    async def _through(
-        self, context: RunContext, equipment: Equipment, inputs: dict[str, Any], decision: Any, resumed: bool
+    async def _ending(
+        self, context: RunContext, equipment: Equipment, decision: dict[str, Any] | None, resumed: bool
     ) -> Outcome:
-        checked, _ = await guarded_value(equipment, "input", Hook.INPUT, inputs)
+        """Run, and put on record how it ended, whatever ended it."""
+        try:
+            return await self._through(context, equipment, decision, resumed)
+        except asyncio.CancelledError:
+            self.cancelled = RunCancelledError(context.run_id, "an interrupt")
+            self._finish(context, RunStatus.CANCELLED, None, self.cancelled)
+            raise
+        except AgentflowError as error:
+            self._finish(context, RunStatus.FAILED, None, error)
+            return self._outcome(context, RunStatus.FAILED, None, error, context.view["steps"])
+        except Exception as error:
+            self._finish(context, RunStatus.FAILED, None, error)
+            raise
+
+    async def _through(
+        self, context: RunContext, equipment: Equipment, decision: dict[str, Any] | None, resumed: bool
+    ) -> Outcome:
+        inputs = context.view["inputs"]
+        checked = await guarded_value(equipment, "input", Hook.INPUT, lambda: inputs)
         if not checked.usable:
             return self._ended(context, checked, "input", {})
         context.view["inputs"] = checked.output
         state = await self._graph(context, equipment, decision, resumed)
         steps = state.get("steps", {})
         context.view["steps"] = steps
-        waiting = state.get("__interrupt__")
-        if waiting:
-            question = waiting[0].value
-            with context.tracer.approval_request(question["step"], message=question["message"]):
-                pass
-            self.workshop.store.mark_run(context.run_id, RunStatus.WAITING)
-            context.emit("waiting", question["step"], question["message"], question=question)
-            return self._outcome(context, RunStatus.WAITING, None, None, steps, question)
+        if waiting := state.get("__interrupt__"):
+            return self._waiting(context, waiting[0].value, steps)
         if state.get("failed"):
             failed = self._envelope_of(context, state["failed"])
             return self._ended(context, failed, state["failed"], steps)
-        resolved = resolve(dict(self.workflow.outputs), equipment.names(steps).names())
-        last, _ = await guarded_value(equipment, "output", Hook.OUTPUT, resolved)
+
+        def outputs() -> dict[str, Any]:
+            resolved: dict[str, Any] = resolve(dict(self.workflow.outputs), equipment.names(steps).names())
+            return resolved
+
+        last = await guarded_value(equipment, "output", Hook.OUTPUT, outputs)
         if not last.usable:
             return self._ended(context, last, "output", steps)
         degraded = any(step.get("status") == StepStatus.DEGRADED for step in steps.values())
@@ -287,8 +317,14 @@ class Runner:
         self._finish(context, status, last.output, None)
         return self._outcome(context, status, last.output, None, steps)
 
+    def _waiting(self, context: RunContext, question: dict[str, Any], steps: dict[str, Any]) -> Outcome:
+        with context.tracer.approval_request(question["step"], message=question["message"]):
+            self.workshop.store.mark_run(context.run_id, RunStatus.WAITING)
+        context.emit("waiting", question["step"], question["message"], question=question)
+        return self._outcome(context, RunStatus.WAITING, None, None, steps, question)
+
     async def _graph(
-        self, context: RunContext, equipment: Equipment, decision: Any, resumed: bool
+        self, context: RunContext, equipment: Equipment, decision: dict[str, Any] | None, resumed: bool
     ) -> dict[str, Any]:
         from langgraph.types import Command
 
@@ -299,15 +335,18 @@ class Runner:
         async with open_checkpointer(self.workshop.folder / "checkpoints.db") as saver:
             graph = compiler.graph(saver)
             config = {"configurable": {"thread_id": context.run_id}, "recursion_limit": compiler.most_steps}
-            start: Any = (
-                Command(resume=decision)
-                if decision is not None
-                else None
-                if resumed
-                else {"steps": {}, "loops": {}}
-            )
-            if resumed and decision is None:
-                start = await _restart(graph, config)
+            start: Any = {"steps": {}, "loops": {}}
+            if decision is not None:
+                start = Command(resume=decision)
+            elif resumed:
+                snapshot = await graph.aget_state(config)
+                found: dict[str, Any] = snapshot.values or {}
+                if snapshot.next:
+                    start = None  # go on where it was cut off
+                elif found.get("failed"):
+                    start = Command(goto=found["failed"], update={"failed": ""})
+                elif found:
+                    return found  # all that was left to do was its outputs
             state: dict[str, Any] = await graph.ainvoke(start, config, durability="sync")
             return state
 
@@ -331,14 +370,16 @@ class Runner:
         )
 
     def _manifest(self, context: RunContext) -> dict[str, Any]:
-        uses = [*self.workflow.guardrails, *(use for step in self.workflow.steps for use in step.guardrails)]
+        uses = [("", use) for use in self.workflow.guardrails]
+        uses += [(step.id, use) for step in self.workflow.steps for use in step.guardrails]
         scope = {"inputs": context.view["inputs"], "steps": context.view["steps"]}
         guards = []
-        for use in uses:
+        for step, use in uses:
             try:
-                guards.append(guard_of(use, context.registry, scope))
+                guards.append((step, guard_of(use, context.registry, scope)))
             except AgentflowError:  # its parameters read a step that never ran
-                guards.append(guard_of(use.model_copy(update={"with_": {}}), context.registry, {}))
+                plain = use.model_copy(update={"with_": {}})
+                guards.append((step, guard_of(plain, context.registry, {})))
         return manifest(guards, self.workshop.store.verdicts(context.run_id))
 
     def _outcome(
@@ -358,15 +399,6 @@ class Runner:
             folder=context.folder,
             question=question,
         )
-
-
-async def _restart(graph: Any, config: dict[str, Any]) -> Any:
-    """Return how to go on: nothing where a checkpoint stands, a fresh start where the run never had one."""
-    snapshot = await graph.aget_state(config)
-    values = snapshot.values or {}
-    if snapshot.next:
-        return None
-    return {"steps": values.get("steps", {}), "loops": values.get("loops", {}), "failed": ""}
 
 
 class StepError(RunError):

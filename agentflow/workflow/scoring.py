@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +22,16 @@ if TYPE_CHECKING:
 
 
 async def evaluate_body(
-    context: RunContext, step: Step, scope: Scope, given: dict[str, Any], records: list[ScoreRecord]
+    context: RunContext,
+    step: Step,
+    scope: Scope,
+    given: dict[str, Any],
+    records: list[ScoreRecord],
+    turn: int,
 ) -> dict[str, Any]:
     """Return ``{best, selected, scored, unscored}``; ``records`` receives every score.
+
+    ``turn`` counts the passes of the loop that the gate closes.
 
     An item is what a ``foreach`` left (its output is what is scored) or any value; failed items and items that a
     scorer cannot score are left out and counted.
@@ -59,7 +67,15 @@ async def evaluate_body(
         raise StepFailedError(
             step.id, "nothing could be scored: " + ("; ".join(unscored[:3]) or "the list is empty")
         )
-    return _choose(step, scope, rows, unscored, int(given["top"]))
+    return _choose(step, scope, rows, unscored, _top(step, given["top"]), turn)
+
+
+def _top(step: Step, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidInputError(
+            f"step '{step.id}': evaluate.select.top", repr(value), "a whole number of 1 or more"
+        )
+    return value
 
 
 def _output(item: Any) -> tuple[Any, str]:
@@ -83,13 +99,15 @@ async def _score(
             raise StepFailedError(
                 step.id, f"the scorer '{spec.name}' returned {type(score).__name__}, not a Score"
             )
+        if score.value is not None and not math.isfinite(score.value):
+            score = Score.unscored(f"the scorer gave {score.value}, which is no measure")
         record = ScoreRecord(scorer=spec.name, step=f"{step.id}[{index}]", score=score, unit=spec.unit)
         span.score(record)
     return record
 
 
 def _choose(
-    step: Step, scope: Scope, rows: list[dict[str, Any]], unscored: list[str], top: int
+    step: Step, scope: Scope, rows: list[dict[str, Any]], unscored: list[str], top: int, turn: int
 ) -> dict[str, Any]:
     from agentflow.workflow.bodies import GateFailedError
 
@@ -98,7 +116,8 @@ def _choose(
         raise InvalidInputError("evaluate", "nothing", "settings")
     if settings.select:
         by = compile_expr(settings.select.by)
-        ranked = sorted(rows, key=lambda row: -float(by.evaluate({**scope.names(), **row})))
+        names = scope.names()
+        ranked = sorted(rows, key=lambda row: -_rank(step, by.evaluate({**names, **row})))
     else:
         ranked = rows
     selected = ranked[:top]
@@ -107,5 +126,11 @@ def _choose(
         names = {**scope.names(), "best": best, "selected": selected}
         if not compile_expr(settings.gate).condition(names):
             shown = {name: best[name] for name in settings.scorers}
-            raise GateFailedError(step.id, settings.gate, shown)
+            raise GateFailedError(step.id, settings.gate, shown, turn)
     return {"best": best, "selected": selected, "scored": len(rows), "unscored": unscored}
+
+
+def _rank(step: Step, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise InvalidInputError(f"step '{step.id}': evaluate.select.by", repr(value), "a finite number")
+    return float(value)

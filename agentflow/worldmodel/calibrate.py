@@ -2,7 +2,7 @@
 
 Split-conformal quantiles, conditional on what was predicted (Mondrian; Vovk et al., 2003): most things rest, so one
 factor for all would be right on average and wrong for every block that moves. Groups are "nothing came near it"
-and, for the rest, bins of the predicted spread, separately at each horizon.
+and, for the rest, bins of the predicted spread, separately at each horizon and for each kind of entity.
 """
 
 from __future__ import annotations
@@ -23,23 +23,36 @@ BINS = 6
 
 
 @dataclass(frozen=True)
+class Table:
+    """The figures of one kind of entity, by horizon: K knots.
+
+    Attributes:
+        rest: ``[K]`` radius (m) where nothing came near it.
+        edges: ``[K][BINS - 1]`` borders between bins of predicted spread (m).
+        factors: ``[K][BINS]`` what the spread is multiplied by.
+    """
+
+    rest: tuple[float, ...]
+    edges: tuple[tuple[float, ...], ...]
+    factors: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
 class Calibration:
-    """Factors by horizon and group; between knots they are interpolated, beyond the last one it is refused to guess.
+    """Factors by kind of entity, horizon and group; between knots they are interpolated.
 
     Attributes:
         level: the share of true positions that a radius holds.
         knots: horizons in steps, K of them.
-        rest: ``[K]`` radius (m) where nothing came near the entity.
-        edges: ``[K][BINS - 1]`` borders between bins of predicted spread (m).
-        factors: ``[K][BINS]`` what the spread is multiplied by.
+        kinds: for each entity, which of ``tables`` is its own.
+        tables: one a kind.
         fitted_on: where the figures come from.
     """
 
     level: float
     knots: tuple[int, ...]
-    rest: tuple[float, ...]
-    edges: tuple[tuple[float, ...], ...]
-    factors: tuple[tuple[float, ...], ...]
+    kinds: tuple[int, ...]
+    tables: tuple[Table, ...]
     fitted_on: dict[str, Any]
 
     def radius(self, spread: NDArray[Any], stirred: NDArray[Any]) -> NDArray[Any]:
@@ -51,12 +64,15 @@ class Calibration:
         """
         out = np.empty_like(spread)
         horizon = spread.shape[1]
-        rest = _by_step(self.knots, tuple((r,) for r in self.rest), horizon)[:, 0]
-        edges = _by_step(self.knots, self.edges, horizon)
-        factors = _by_step(self.knots, self.factors, horizon)
-        for h in range(spread.shape[1]):
-            group = np.searchsorted(edges[h], spread[:, h])
-            out[:, h] = np.where(stirred[:, h], spread[:, h] * factors[h][group], rest[h])
+        for kind, table in enumerate(self.tables):
+            own = [entity for entity, of in enumerate(self.kinds) if of == kind]
+            rest = _by_step(self.knots, tuple((r,) for r in table.rest), horizon)[:, 0]
+            edges = _by_step(self.knots, table.edges, horizon)
+            factors = _by_step(self.knots, table.factors, horizon)
+            for h in range(horizon):
+                wide = spread[:, h, own]
+                group = np.searchsorted(edges[h], wide)
+                out[:, h, own] = np.where(stirred[:, h, own], wide * factors[h][group], rest[h])
         return out
 
     def save(self, path: Path) -> None:
@@ -70,17 +86,17 @@ class Calibration:
         Raises:
             WeightsError: the file is missing or does not hold a calibration.
         """
+
+        def rows(raw: Any) -> tuple[tuple[float, ...], ...]:
+            return tuple(tuple(row) for row in raw)
+
         try:
             raw = json.loads(path.read_text())
-            return cls(
-                raw["level"], tuple(raw["knots"]), tuple(raw["rest"]),
-                tuple(tuple(row) for row in raw["edges"]), tuple(tuple(row) for row in raw["factors"]),
-                raw["fitted_on"],
-            )  # fmt: skip
+            tables = tuple(Table(tuple(t["rest"]), rows(t["edges"]), rows(t["factors"])) for t in raw["tables"])
+            return cls(raw["level"], tuple(raw["knots"]), tuple(raw["kinds"]), tables, raw["fitted_on"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise WeightsError(
-                str(path), str(error), "the calibration that `agentflow world evaluate` writes"
-            ) from error
+            expected = "the calibration that `agentflow world evaluate` writes"
+            raise WeightsError(str(path), str(error), expected) from error
 
 
 @lru_cache(maxsize=256)
@@ -94,24 +110,42 @@ def fit(
     spread: NDArray[Any],
     stirred: NDArray[Any],
     error: NDArray[Any],
+    kinds: tuple[int, ...],
     fitted_on: dict[str, Any],
     level: float = 0.9,
 ) -> Calibration:
     """Return the calibration under which ``level`` of ``error[B, H, E]`` (m) lies within the radius, group by group.
 
-    Quantiles carry the finite-sample correction of split-conformal prediction, (n + 1)·level of n.
+    Args:
+        spread: see `Calibration.radius`.
+        stirred: see `Calibration.radius`.
+        error: how far the truth lay from the prediction.
+        kinds: for each entity, its kind; kinds are counted from 0.
+        fitted_on: what to write down about the data.
+        level: the share to hold. Quantiles carry the finite-sample correction of split-conformal
+            prediction, (n + 1)·level of n.
     """
     knots = tuple(k for k in KNOTS if k <= spread.shape[1])
+    tables = []
+    for kind in range(max(kinds) + 1):
+        own = [entity for entity, of in enumerate(kinds) if of == kind]
+        tables.append(_table(spread[..., own], stirred[..., own], error[..., own], knots, level))
+    return Calibration(level, knots, tuple(kinds), tuple(tables), fitted_on)
+
+
+def _table(
+    spread: NDArray[Any], stirred: NDArray[Any], error: NDArray[Any], knots: tuple[int, ...], level: float
+) -> Table:
     rest, edges, factors = [], [], []
     for knot in knots:
         s, t, e = (part[:, knot - 1].ravel() for part in (spread, stirred, error))
         rest.append(_quantile(e[~t], level))
-        border = np.quantile(s[t], np.linspace(0, 1, BINS + 1)[1:-1])
+        border = np.quantile(s[t], np.linspace(0, 1, BINS + 1)[1:-1]) if t.any() else np.zeros(BINS - 1)
         group = np.searchsorted(border, s[t])
         ratio = e[t] / np.maximum(s[t], 1e-7)
         edges.append(tuple(round(float(b), 7) for b in border))
         factors.append(tuple(_quantile(ratio[group == g], level) for g in range(BINS)))
-    return Calibration(level, knots, tuple(rest), tuple(edges), tuple(factors), fitted_on)
+    return Table(tuple(rest), tuple(edges), tuple(factors))
 
 
 def _quantile(values: NDArray[Any], level: float) -> float:

@@ -20,7 +20,7 @@ def _world(count: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def test_each_group_is_covered_as_promised_on_fresh_data() -> None:
-    fitted = calibrate.fit(*_world(1500, 0), {"seed": 0})
+    fitted = calibrate.fit(*_world(1500, 0), (0, 0, 0, 0), {"seed": 0})
     spread, stirred, error = _world(1500, 1)
     inside = error <= fitted.radius(spread, stirred)
     assert abs(inside.mean() - 0.9) < 0.01
@@ -38,7 +38,7 @@ def test_one_factor_for_all_would_fail_the_groups_that_matter() -> None:
 
 
 def test_a_calibration_survives_its_file(tmp_path: Path) -> None:
-    fitted = calibrate.fit(*_world(200, 3), {"seed": 3})
+    fitted = calibrate.fit(*_world(200, 3), (0, 0, 1, 1), {"seed": 3})
     fitted.save(tmp_path / "calibration.json")
     assert calibrate.Calibration.load(tmp_path / "calibration.json") == fitted
 
