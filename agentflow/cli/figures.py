@@ -79,7 +79,9 @@ def number(value: Any) -> str:
 
 
 def compact(value: Any, limit: int = 300) -> str:
-    """Return any JSON value on one line."""
+    """Return any JSON value on one line; a file or a rollout by its name."""
+    if isinstance(value, Mapping) and "artifact" in value:
+        return plain(value.get("name") or value.get("type") or "a file", limit)
     if isinstance(value, Mapping):
         shown = ", ".join(f"{plain(name, 60)} {compact(item, 80)}" for name, item in list(value.items())[:12])
         return plain(shown, limit)

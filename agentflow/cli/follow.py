@@ -128,7 +128,8 @@ class LineFollower(Follower):
                 self._write(f"{step.id}: {step.text}{count}")
         elif event.kind == "step_finished" and event.step == step.id:
             items = f", {step.items_done} items" if step.items else ""
-            self._write(f"{step.id}: {step.status}{items}, {step.seconds:.1f} s")
+            spent = "" if step.status == "skipped" else f", {step.seconds:.1f} s"
+            self._write(f"{step.id}: {step.status}{items}{spent}")
 
     def _write(self, line: str) -> None:
         if self._stream is not None:
@@ -179,7 +180,7 @@ class LiveFollower(Follower):
             sign: RenderableType = self._spinner if running else badge(step.status)[:1]
             bar: RenderableType = Text("")
             if running and step.total:
-                bar = ProgressBar(total=step.total, completed=step.done, width=_BAR)
+                bar = ProgressBar(total=step.total, completed=step.done, width=_BAR, complete_style="cyan")
             count = f" {step.done}/{step.total}" if step.total and running else ""
             text = f"{step.text}{count}" if running else ("" if step.status == "ok" else step.status)
             spent = now - step.began if running else step.seconds

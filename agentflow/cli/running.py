@@ -53,7 +53,7 @@ def run(
         str | None, typer.Option(metavar="FILE", help="Inputs as a JSON object; - reads standard input.")
     ] = None,
     file: File = "workflows.yaml",
-    seed: Annotated[int, typer.Option(help="Of all randomness.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of all randomness.")] = 0,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -72,9 +72,7 @@ def run(
         given = collect(
             flow.project.file.workflow(workflow), pairs=pairs or (), extra=context.args, file=inputs_json, goal=goal
         )  # fmt: skip
-        _seed_fits(seed)
-        # Not as keywords: a hostile name must meet the workflow's own check, not Python's.
-        return _call_run(flow, workflow, seed, follower, given)
+        return _begin(flow, workflow, seed, follower, given)
 
     return _go(file, manner, start)
 
@@ -120,7 +118,7 @@ def _go(file: str, manner: Manner, start: Callable[[Agentflow, Follower], RunRes
                 if result is None:
                     return exits.CANCELLED
                 summary = _told(flow, result, manner)
-                decision = _ask(manner) if result.question is not None and manner.may_ask else None
+                decision = _ask() if result.question is not None and manner.may_ask else None
                 if decision is None:
                     return exits.OF_STATUS.get(str(summary.status), exits.FAILED)
                 action = _deciding(result.run_id, decision)
@@ -195,7 +193,7 @@ def _told(flow: Agentflow, result: RunResult, manner: Manner) -> RunSummary:
     return found
 
 
-def _ask(manner: Manner) -> str | None:
+def _ask() -> str | None:
     """Return what a person decides; None is later."""
     try:
         answer = input("Approve? [y = yes, n = no, Enter = decide later] ").strip().lower()
@@ -217,21 +215,13 @@ def _who() -> str:
         return "someone at the command line"
 
 
-def _seed_fits(seed: int) -> None:
-    from agentflow.core.errors import InvalidInputError
-
-    if not 0 <= seed < 2**32:
-        raise InvalidInputError("--seed", str(seed), "a whole number from 0 to 4294967295")
-
-
-def _call_run(
-    flow: Agentflow, workflow: str, seed: int, follower: Follower, given: dict[str, Any]
-) -> RunResult:
+def _begin(flow: Agentflow, workflow: str, seed: int, watch: Follower, given: dict[str, Any]) -> RunResult:
+    """Run with inputs of any name: as keywords, one called ``seed`` or ``listener`` would mean something else."""
     import asyncio
 
     from agentflow.workflow.runner import Runner
 
-    return asyncio.run(Runner(flow.workshop, workflow, seed=seed, listener=follower).start(given))
+    return asyncio.run(Runner(flow.workshop, workflow, seed=seed, listener=watch).start(given))
 
 
 def _print_json(value: Any) -> None:

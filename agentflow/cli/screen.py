@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +33,17 @@ _LOOKS = {
 }  # fmt: skip
 
 
+class _Terminal(Console):
+    """A console whose reader may go away: that is the program's business, not a reason to exit at once."""
+
+    def on_broken_pipe(self) -> None:
+        """Say it as Python does."""
+        raise BrokenPipeError
+
+
 def console(*, stderr: bool = False) -> Console:
     """Return a console of at most 100 columns; what is not a terminal has 100, or what ``COLUMNS`` says."""
-    made = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    made = _Terminal(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not made.is_terminal:
         import os
 
@@ -57,6 +65,8 @@ def show(target: Console, summary: RunSummary) -> None:
     findings = summary.findings
     if findings.plan is not None:
         target.print(_section("Plan", _plan(findings)))
+    elif findings.scores:
+        target.print(_section("Best", _measured(findings.scores)))
     if findings.prediction is not None or findings.verification is not None:
         target.print(_section("Outcome", *_outcome(findings, target.width)))
     if summary.guards:
@@ -66,10 +76,12 @@ def show(target: Console, summary: RunSummary) -> None:
     outputs = _outputs(summary)
     if outputs:
         target.print(_section("Outputs", outputs))
-    if summary.question is not None:
+    if summary.status is RunStatus.WAITING:
         target.print(_section("Waiting for a decision", *_question(summary)))
     if summary.run.error is not None:
         target.print(_section("Why it ended", _error(summary)))
+    if summary.status in (RunStatus.CANCELLED, RunStatus.RUNNING):
+        target.print(_section("To go on", Text(f"agentflow resume {summary.run.id}", "cyan")))
     _files(target, summary)
 
 
@@ -112,19 +124,14 @@ def _plan(findings: Findings) -> RenderableType:
         ("", Text(f"{place}within {metres(goal.tolerance_m)}")),
         ("chosen", Text(f"candidate {number} of {len(plan.candidates)} · {plain(chosen.source, 60)}{why}")),
         ("scores", _scores(chosen.scores)),
-        (
-            "search",
-            Text(f"{plan.rounds} rounds · {plan.tried} sequences tried · {_history(plan.history)}"),
-        ),
     ]
+    if findings.scores:
+        rows.append(("measured", _measured(findings.scores)))
+    search = f"{plan.rounds} rounds · {plan.tried} sequences tried · {_history(plan.history)}"
+    rows.append(("search", Text(search)))
     if plan.rejected:
         reason = plan.rejected[-1].violations[-1:] or [""]
-        rows.append(
-            (
-                "rejected",
-                Text(f"{len(plan.rejected)} by guardrails, the last one: {plain(reason[0], 160)}", WARN),
-            )
-        )
+        rows.append(("rejected", Text(f"by guardrails, the last one: {plain(reason[0], 160)}", WARN)))
     rows.append(("do nothing", Text(f"ends {metres(plan.do_nothing_m)} from the goal: the baseline")))
     if plan.rungs:
         rows.append(("gave up", Text(", ".join(map(plain, plan.rungs)), WARN)))
@@ -136,17 +143,20 @@ def _history(history: list[float]) -> str:
     return f"best cost {costs}" if costs else "no round ended"
 
 
-_UNITS = {"goal": metres, "uncertainty": metres, "approach": metres, "risk": percent, "crowding": metres}
+_UNITS: dict[str, Callable[[float], str]] = {
+    "goal": metres, "risk": percent, "uncertainty": metres,
+    "effort": lambda value: f"{value:.2f} m", "cost": lambda value: f"{value:.3f}",
+}  # fmt: skip
+"""The terms of a candidate that stand on the screen, in this order; `Candidate` says what they are."""
 
 
-def _scores(scores: dict[str, float]) -> Text:
-    parts = []
-    for name, value in scores.items():
-        if name == "effort":
-            parts.append(f"effort {value:.2f} m")
-        elif value or name in ("goal", "risk", "uncertainty", "cost"):
-            parts.append(f"{plain(name, 30)} {_UNITS.get(name, lambda v: f'{v:.3f}')(value)}")
-    return Text(" · ".join(parts))
+def _scores(scores: Mapping[str, float]) -> Text:
+    return Text(" · ".join(f"{name} {write(scores[name])}" for name, write in _UNITS.items() if name in scores))
+
+
+def _measured(scores: Mapping[str, float]) -> Text:
+    listed = " · ".join(f"{plain(name, 40)} {figures.number(value)}" for name, value in scores.items())
+    return Text.assemble(listed, ("  by the workflow's scorers", DIM))
 
 
 def _outcome(findings: Findings, width: int) -> Iterator[RenderableType]:
@@ -321,7 +331,8 @@ def _output(value: Any) -> str:
 
 def _question(summary: RunSummary) -> Iterator[RenderableType]:
     question = summary.question or {}
-    yield Text(plain(question.get("message", "")), style="bold")
+    if question.get("message"):
+        yield Text(plain(question["message"]), style="bold")
     show = question.get("show")
     if isinstance(show, dict):
         yield _pairs((plain(name, 40), Text(figures.compact(value))) for name, value in show.items())

@@ -179,7 +179,7 @@ def first() -> dict[str, Any]:
 def film(*, call: Call) -> dict[str, Any]:
     from agentflow.worldmodel import video
 
-    noise = np.random.default_rng(0).integers(0, 255, (40, 256, 256, 3)).astype(np.uint8)
+    noise = np.random.default_rng(0).integers(0, 255, (60, 512, 512, 3)).astype(np.uint8)
     call.scratch.mkdir(parents=True, exist_ok=True)
     path = call.scratch / "film.mp4"
     video.write_mp4(iter(noise), path)
