@@ -1,4 +1,4 @@
-"""CPU seconds of `agentflow --help` and `validate`, against importing pydantic alone; wall seconds of the demo. Prints JSON."""
+"""CPU seconds of `--help` and `validate`, against importing pydantic alone; wall seconds of the demo. Prints JSON."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+
 from agentflow.agent.search import SearchSettings, search
 from agentflow.worldmodel.worlds.tabletop import episodes, scene, simulator
 from agentflow.worldmodel.worlds.tabletop.task import PushTask

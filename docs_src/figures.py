@@ -19,7 +19,8 @@ def table(card: dict[str, Any]) -> str:
     ]
     for steps, row in found["by_horizon"].items():
         lines.append(
-            f"{steps:>5}  {row['median']['model']:>6.2f}  {row['rmse']['model']:>4.1f}  {row['rmse_over_floor']:>11.2f}  "
+            f"{steps:>5}  {row['median']['model']:>6.2f}  {row['rmse']['model']:>4.1f}  "
+            f"{row['rmse_over_floor']:>11.2f}  "
             f"{row['rmse']['still']:>15.1f}  {row['rmse']['velocity']:>17.1f}  {row['coverage90']['all']:>16.1%}  "
             f"{row['coverage90']['moved']:>8.1%}"
         )

@@ -11,7 +11,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from agentflow.cli.figures import compact, number, plain
+from agentflow.cli.figures import compact, plain
 from agentflow.cli.screen import DIM, HEAD
 
 _LONG = 40
@@ -87,7 +87,7 @@ def _rows(value: Any) -> list[list[str]] | None:
     if _is_list(value) and value and all(isinstance(one, Mapping) for one in value):
         return _of_objects([_flattened(one) for one in value], None)
     if _is_list(value) and value and all(_is_list(one) for one in value):
-        return [[], *([number(cell) if not _is_list(cell) else compact(cell) for cell in row] for row in value)]
+        return [[], *([compact(cell, _LONG) for cell in row] for row in value)]
     return None
 
 
@@ -111,7 +111,8 @@ def _of_objects(rows: list[dict[str, str]], names: list[str] | None) -> list[lis
         return [["", *heads], *([key, *(row.get(key, "") for row in rows)] for key in keys)]
     if names is None:
         return [keys, *([row.get(key, "") for key in keys] for row in rows)]
-    return [["", *keys], *([head, *(row.get(key, "") for key in keys)] for head, row in zip(heads, rows, strict=True))]  # fmt: skip
+    body = ([head, *(row.get(key, "") for key in keys)] for head, row in zip(heads, rows, strict=True))
+    return [["", *keys], *body]
 
 
 def _table(rows: list[list[str]]) -> Table:

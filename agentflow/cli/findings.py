@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from agentflow.agent.plan import Candidate, Plan
     from agentflow.worldmodel.contract import Rollout
 
-_SHORT_FIELDS = ("predicted_distance_m", "true_distance_m", "start_distance_m")
+_ROUNDED = 2e-5
+"""A plan holds its actions to five places."""
+_DISTANCES = ("predicted_distance_m", "true_distance_m", "start_distance_m")
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,9 @@ class Findings:
 
 def find(outputs: Mapping[str, Any], base: Path) -> Findings:
     """Return what is found in the ``outputs`` of a run's steps; rollouts are read from the artifacts in ``base``."""
-    plan = next((found for output in outputs.values() if (found := _plan(output))), None)
-    best = next((found for output in outputs.values() if (found := _best(output))), None)
-    verification = next((found for item in outputs.items() if (found := _verification(*item))), None)
+    plan = next((plan for output in outputs.values() if (plan := _plan(output))), None)
+    best = next((best for output in outputs.values() if (best := _best(output))), None)
+    verification = next((truth for item in outputs.items() if (truth := _verification(*item))), None)
     rollout = _rollout(best, base) or next(_rollouts(outputs, verification, base), None)
     chosen = _chosen(plan, rollout)
     return Findings(
@@ -102,7 +104,7 @@ def _scores(best: Mapping[str, Any] | None) -> Mapping[str, float] | None:
 def _verification(step: str, output: Any) -> Verification | None:
     if not isinstance(output, Mapping):
         return None
-    predicted, true, start = (output.get(name) for name in _SHORT_FIELDS)
+    predicted, true, start = (output.get(name) for name in _DISTANCES)
     if not (isinstance(predicted, int | float) and isinstance(true, int | float)):
         return None
     facts = {name: value for name, value in output.items() if isinstance(value, bool)}
@@ -140,10 +142,11 @@ def _chosen(plan: Plan | None, rollout: Rollout | None) -> Candidate | None:
         return None
     import numpy as np
 
-    for candidate in plan.candidates if rollout is not None else ():
-        actions = np.asarray(candidate.actions, np.float32)
-        if rollout is not None and actions.shape == rollout.actions[0].shape:
-            if np.allclose(actions, rollout.actions[0], atol=2e-5):
+    if rollout is not None:
+        taken = rollout.actions[0]
+        for candidate in plan.candidates:
+            actions = np.asarray(candidate.actions, np.float32)
+            if actions.shape == taken.shape and np.allclose(actions, taken, atol=_ROUNDED):
                 return candidate
     return plan.candidates[plan.chosen]
 

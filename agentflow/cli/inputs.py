@@ -88,5 +88,7 @@ def _read(name: str) -> dict[str, Any]:
             "--inputs-json", f"{name}, which is no JSON ({error})", "a JSON object"
         ) from error
     if not isinstance(value, Mapping):
-        raise InvalidInputError("--inputs-json", f"{name}, which holds {type(value).__name__}", "a JSON object")
+        raise InvalidInputError(
+            "--inputs-json", f"{name}, which holds {type(value).__name__}", "a JSON object"
+        )
     return dict(value)

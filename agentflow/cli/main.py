@@ -27,8 +27,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     if debug:  # it stands anywhere, also where every unknown option is an input
         given.remove("--debug")
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")  # an old terminal shows a question mark, and does not end the run
+        if hasattr(stream, "reconfigure"):  # an old terminal shows a question mark, and does not end the run
+            stream.reconfigure(errors="replace")
     token = exits.debugging.set(debug)
     try:
         application()(given, prog_name="agentflow")
@@ -52,7 +52,9 @@ def application() -> typer.Typer:
     )  # fmt: skip
     for command in commands:
         app.command(command.__name__)(guarded(command))
-    worlds = typer.Typer(help="The learned worlds: what they are worth, and how to make one.", no_args_is_help=True)
+    worlds = typer.Typer(
+        help="The learned worlds: what they are worth, how to make one.", no_args_is_help=True
+    )
     worlds.command("list")(guarded(world.list_worlds))
     for command in (world.card, world.train, world.evaluate):
         worlds.command(command.__name__)(guarded(command))

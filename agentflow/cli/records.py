@@ -75,7 +75,9 @@ def open_records(file: str) -> Iterator[tuple[Store, Path]]:
     base = (path if path.is_dir() else path.parent).resolve() / ".agentflow"
     if not (base / DATABASE_NAME).exists():
         raise InvalidInputError(
-            "project", f"no runs beside {file}", "a project in which `agentflow run` was used (--file names it)"
+            "project",
+            f"no runs beside {file}",
+            "a project in which `agentflow run` was used (--file names it)",
         )
     store = Store.open(base)
     try:

@@ -97,7 +97,7 @@ def page(summary: RunSummary) -> str:
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; style-src \'unsafe-inline\'; '
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
         "img-src 'self' file:; media-src 'self' file:\">\n"
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n"
         f"<footer>agentflow · run {escape(run.id)} · {run.started:%Y-%m-%d %H:%M:%S} UTC · trace: "
@@ -284,7 +284,9 @@ def _steps(summary: RunSummary) -> str:
     for line in summary.steps:
         items = f" {line.items[0]}/{line.items[1]}" if line.items else ""
         passes = f" ×{line.passes}" if line.passes > 1 else ""
-        notes = "; ".join([*(f"gave up {rung}" for rung in line.rungs), *([line.error] if line.error else [])])
+        notes = "; ".join(
+            [*(f"gave up {rung}" for rung in line.rungs), *([line.error] if line.error else [])]
+        )
         rows.append(
             [
                 escape(plain(line.id, 80)),

@@ -77,12 +77,24 @@ def run(
     return _go(file, manner, start)
 
 
-def approve(run_id: RunId, comment: Comment = "", file: File = "workflows.yaml", as_json: Json = False, quiet: Quiet = False) -> int:  # fmt: skip
+def approve(
+    run_id: RunId,
+    comment: Comment = "",
+    file: File = "workflows.yaml",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
     """Approve what a run waits for; it goes on."""
     return _decide(run_id, "approve", comment, file, Manner(as_json, quiet))
 
 
-def reject(run_id: RunId, comment: Comment = "", file: File = "workflows.yaml", as_json: Json = False, quiet: Quiet = False) -> int:  # fmt: skip
+def reject(
+    run_id: RunId,
+    comment: Comment = "",
+    file: File = "workflows.yaml",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
     """Reject what a run waits for; it ends."""
     return _decide(run_id, "reject", comment, file, Manner(as_json, quiet))
 
@@ -157,7 +169,8 @@ def _cancelled(flow: Agentflow, watch: Follower, manner: Manner) -> None:
         if manner.as_json:
             _print_json({"run_id": None, "status": "cancelled", "outputs": None, "error": None})
         return
-    kept = f"finished steps are kept ({', '.join(watch.finished)})" if watch.finished else "no step was finished"
+    done = ", ".join(watch.finished)
+    kept = f"finished steps are kept ({done})" if done else "no step was finished"
     exits.say(
         f"cancelled: run {watch.run_id}; {kept}. Go on with: agentflow resume {watch.run_id}", prefix=""
     )

@@ -151,7 +151,9 @@ _UNITS: dict[str, Callable[[float], str]] = {
 
 
 def _scores(scores: Mapping[str, float]) -> Text:
-    return Text(" · ".join(f"{name} {write(scores[name])}" for name, write in _UNITS.items() if name in scores))
+    return Text(
+        " · ".join(f"{name} {write(scores[name])}" for name, write in _UNITS.items() if name in scores)
+    )
 
 
 def _measured(scores: Mapping[str, float]) -> Text:
@@ -180,7 +182,9 @@ def _side_by_side(findings: Findings, truth: Verification) -> Table:
     )
     for name, value in truth.facts.items():
         known = name == "glass_touched" and risk is not None
-        said = Text(f"risk {percent(risk)}" if known and risk is not None else "–", style="" if known else DIM)
+        said = Text(
+            f"risk {percent(risk)}" if known and risk is not None else "–", style="" if known else DIM
+        )
         colour = BAD if value and name.endswith("_touched") else GOOD if name.endswith("_touched") else ""
         table.add_row(plain(name.replace("_", " "), 30), said, Text("YES" if value else "no", colour))
     return table

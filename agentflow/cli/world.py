@@ -36,6 +36,7 @@ def list_worlds(as_json: Json = False) -> int:
     from rich.table import Table
 
     from agentflow.cli import screen
+    from agentflow.cli.figures import plain
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style=screen.DIM)
     for name in ("world", "kind", "admitted", "weights", "actions", "entities"):
@@ -44,7 +45,8 @@ def list_worlds(as_json: Json = False) -> int:
         admitted = {True: screen.badge("ok", "yes"), False: screen.badge("deny", "no")}.get(
             row["admitted"], "not evaluated"
         )
-        table.add_row(row["name"], row["kind"], admitted, row["weights_sha256"][:12], row["actions"], row["entities"])  # fmt: skip
+        texts = (row["weights_sha256"][:12], row["actions"], row["entities"])
+        table.add_row(plain(row["name"]), plain(row["kind"]), admitted, *map(plain, texts))
     screen.console().print(table)
     return 0
 
@@ -239,12 +241,14 @@ def _lines(target: Any) -> Callable[[str, int, int], None]:
 
 @contextmanager
 def _bars(target: Any) -> Iterator[Callable[[str, int, int], None]]:
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich import progress as bars
 
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.percentage:.0f} %"),
-               TimeElapsedColumn(), TimeRemainingColumn())  # fmt: skip
+    columns = (
+        bars.SpinnerColumn(), bars.TextColumn("{task.description}"), bars.BarColumn(20),
+        bars.TextColumn("{task.percentage:.0f} %"), bars.TimeElapsedColumn(), bars.TimeRemainingColumn(),
+    )  # fmt: skip
     tasks: dict[str, Any] = {}
-    with Progress(*columns, console=target) as progress:
+    with bars.Progress(*columns, console=target) as progress:
 
         def say(text: str, done: int, total: int) -> None:
             task = text.partition(",")[0]

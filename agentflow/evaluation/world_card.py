@@ -42,10 +42,8 @@ def run(
     Raises:
         WeightsError: the weights are missing or are not loadable.
     """
-    import torch
-
     folder = folder or WEIGHTS
-    torch.set_num_threads(threads)
+    measure.use_threads(threads)
     begin = time.monotonic()
     training = _training(folder)
     for name in ("calibration.json", "card.json"):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,36 @@ from agentflow.core.errors import StorageError
 
 
 async def waiting_question(saver: Any, run_id: str) -> dict[str, Any]:
-    """Return what a run asks a person, as it was when it began to wait; empty where it asks nothing."""
-    found = await saver.aget_tuple({"configurable": {"thread_id": run_id}})
-    for _, channel, value in (found.pending_writes or ()) if found else ():
-        if channel == "__interrupt__":
-            question: dict[str, Any] = value[0].value
-            return question
+    """Return what a run asks a person, as it was when it began to wait; empty where it asks nothing.
+
+    Raises:
+        StorageError: the checkpoint is not what a run left.
+    """
+    with _readable(run_id):
+        found = await saver.aget_tuple({"configurable": {"thread_id": run_id}})
+        for _, channel, value in (found.pending_writes or ()) if found else ():
+            if channel == "__interrupt__":
+                question: dict[str, Any] = value[0].value
+                return question
     return {}
+
+
+async def snapshot(graph: Any, config: dict[str, Any]) -> Any:
+    """Return where a run's graph stands.
+
+    Raises:
+        StorageError: the checkpoint is not what a run left.
+    """
+    with _readable(config["configurable"]["thread_id"]):
+        return await graph.aget_state(config)
+
+
+@contextmanager
+def _readable(run_id: str) -> Iterator[None]:
+    try:
+        yield
+    except (AttributeError, KeyError, NotImplementedError, TypeError, ValueError) as error:
+        raise StorageError("the checkpoint of a run", run_id, f"{type(error).__name__}: {error}") from error
 
 
 @asynccontextmanager

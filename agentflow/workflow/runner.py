@@ -328,7 +328,7 @@ class Runner:
     ) -> dict[str, Any]:
         from langgraph.types import Command
 
-        from agentflow.workflow.checkpoints import open_checkpointer
+        from agentflow.workflow.checkpoints import open_checkpointer, snapshot
         from agentflow.workflow.compiler import Compiler
 
         compiler = Compiler(context, self.workflow, equipment)
@@ -339,9 +339,9 @@ class Runner:
             if decision is not None:
                 start = Command(resume=decision)
             elif resumed:
-                snapshot = await graph.aget_state(config)
-                found: dict[str, Any] = snapshot.values or {}
-                if snapshot.next:
+                stands = await snapshot(graph, config)
+                found: dict[str, Any] = stands.values or {}
+                if stands.next:
                     start = None  # go on where it was cut off
                 elif found.get("failed"):
                     start = Command(goto=found["failed"], update={"failed": ""})

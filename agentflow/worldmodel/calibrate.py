@@ -92,7 +92,9 @@ class Calibration:
 
         try:
             raw = json.loads(path.read_text())
-            tables = tuple(Table(tuple(t["rest"]), rows(t["edges"]), rows(t["factors"])) for t in raw["tables"])
+            tables = tuple(
+                Table(tuple(t["rest"]), rows(t["edges"]), rows(t["factors"])) for t in raw["tables"]
+            )
             return cls(raw["level"], tuple(raw["knots"]), tuple(raw["kinds"]), tables, raw["fitted_on"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             expected = "the calibration that `agentflow world evaluate` writes"

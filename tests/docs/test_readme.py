@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from agentflow.workflow.project import Project
 
 ROOT = Path(__file__).parent.parent.parent

@@ -167,11 +167,15 @@ class DynamicsEnsemble(nn.Module):
         edges = [edge for edge in found if edge is not None]
         if not edges:
             return total, touched
-        near = edges[0] if len(edges) == 1 else _Edges(*(torch.cat(part) for part in zip(*edges, strict=True)))
+        near = (
+            edges[0] if len(edges) == 1 else _Edges(*(torch.cat(part) for part in zip(*edges, strict=True)))
+        )
         weight = (1 - near.gap / self.layout.cutoff).clamp(0.0, 1.0)
         live = weight > 0
         row = near.row[live]
-        spoken = self._grouped(self.edges, near.features[live], near.member[live], self.edge_kind, near.kind[live])
+        spoken = self._grouped(
+            self.edges, near.features[live], near.member[live], self.edge_kind, near.kind[live]
+        )
         total = total.flatten(0, 2).index_add(0, row, spoken * weight[live, None]).view(total.shape)
         touched.view(-1)[row] = True
         return total, touched

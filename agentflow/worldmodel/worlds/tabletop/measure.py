@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from agentflow.worldmodel import calibrate
@@ -23,6 +24,11 @@ HORIZONS = (1, 10, 25, 50)
 MOVED_M = 0.01
 KINDS = (0, 1, 1, 1, 2)
 """Kinds that are calibrated apart: the tip, the blocks, the glass."""
+
+
+def use_threads(threads: int) -> None:
+    """Let torch compute on so many threads in this process."""
+    torch.set_num_threads(threads)
 
 
 def windows(count: int, seed: int, threads: int = 2) -> tuple[Floats, Floats]:
