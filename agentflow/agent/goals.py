@@ -190,7 +190,9 @@ def _body_and_relation(text: str, place: Place, sentence: str) -> tuple[Thing, s
     if head is None:
         raise GoalNotUnderstoodError(sentence, "it does not begin like 'push the red block …'.", UNDERSTOOD)
     rest = text[head.end() :]
-    where = rf"[-+]?\d|\(|(?:to|{_either(_SIDES)}|{_either(_DIRECTIONS)})\b|(?:{_either(_NUMBER_WORDS)}) [a-z]+ "
+    where = (
+        rf"[-+]?\d|\(|(?:to|{_either(_SIDES)}|{_either(_DIRECTIONS)})\b|(?:{_either(_NUMBER_WORDS)}) [a-z]+ "
+    )
     cut = re.search(rf" (?={where})", rest)
     if cut is None:
         place.find(rest, sentence)

@@ -25,9 +25,10 @@ from agentflow.core.errors import GuardrailBlockedError
 from agentflow.core.protocols import Call
 from agentflow.core.records import Envelope, GuardAction, Hook
 from agentflow.execution import values
+from agentflow.execution.call import InnerCallError, Notes, Rung, StepCall
 from agentflow.execution.context import RunContext
 from agentflow.execution.metering import metered
-from agentflow.execution.step import InnerCallError, Notes, Rung, StepCall, perform
+from agentflow.execution.step import perform
 from agentflow.guard.engine import GuardEngine
 from agentflow.worldmodel.contract import Floats, Rollout
 
@@ -83,6 +84,8 @@ class Planner:
     """Which pass of a loop: each searches with randomness of its own."""
     notes: Notes = field(default_factory=Notes)
     """Receives the verdicts, and what was given up for the budget."""
+    degrade: bool | None = None
+    """Whether something may be given up for it; by default what the run says."""
 
     async def plan(self, request: PlanRequest) -> Plan:
         """Return a plan.
@@ -144,7 +147,7 @@ class Planner:
                 break
             key = pool.actions[index].tobytes()
             if key not in found.judged:
-                rollout, why = await self._judge(found, pool, index)
+                rollout, why, found.refused_at = await self._judge(found, pool, index)
                 found.judged[key] = not why
                 candidate = found.candidate(pool, index, turn, rollout)
                 if why:
@@ -157,20 +160,20 @@ class Planner:
         found.passed.sort(key=lambda candidate: candidate.scores["cost"])
         found.search.sort()
 
-    async def _judge(self, found: _Found, pool: Pool, index: int) -> tuple[Rollout, list[str]]:
-        """Return the rollout as the guardrails let it pass (a shorter one, perhaps), or why they do not."""
+    async def _judge(self, found: _Found, pool: Pool, index: int) -> tuple[Rollout, list[str], Hook]:
+        """Return the rollout as the guardrails let it pass (a shorter one, perhaps), or why they do not, and where."""
         rollout = pool.rollout.pick(index)
         actions = {"scene": found.request.scene, "actions": rollout.actions[0].tolist()}
         for hook, value in ((Hook.ACTION, actions), (Hook.PREDICTED_STATE, {"rollout": rollout})):
             checked = await self._check(hook, value)
             if checked.blocked is not None:
-                return rollout, [f"{checked.blocked.guardrail}: {checked.blocked.reason}"]
+                return rollout, [f"{checked.blocked.guardrail}: {checked.blocked.reason}"], hook
             if hook is Hook.ACTION and checked.value is not value:
                 changed = next(r for r in checked.records if r.action is not GuardAction.ALLOW)
-                return rollout, [f"{changed.guardrail}: it would have to be changed: {changed.reason}"]
+                return rollout, [f"{changed.guardrail}: it would have to be changed: {changed.reason}"], hook
             if hook is Hook.PREDICTED_STATE:
                 rollout = checked.value["rollout"]
-        return rollout, []
+        return rollout, [], Hook.PREDICTED_STATE
 
     async def _check(self, hook: Hook, value: Any) -> Any:
         checked = await self.guards.check(
@@ -178,9 +181,7 @@ class Planner:
         )
         self.notes.verdicts += checked.records
         for record in checked.records:
-            self.context.emit(
-                "guardrail", self.path, record.guardrail, record=record.model_dump(mode="json")
-            )
+            self.context.emit("guardrail", self.path, record.guardrail, record=record.model_dump(mode="json"))
         return checked
 
     async def _predict(self, state: Floats, batch: Floats, turn: int) -> tuple[Rollout, list[str]]:
@@ -225,7 +226,8 @@ class Planner:
             self.context,
             StepCall(
                 id=self.path, path=f"{self.path}/{name}", iteration=self.iteration, kind="agent_call", name=what,
-                inputs=lambda: inputs, body=body, scope=self.scope, guards=self.guards, labels=("agent",), **options,
+                inputs=lambda: inputs, body=body, scope=self.scope, guards=self.guards, labels=("agent",),
+                degrade=self.degrade, **options,
             ),
         )  # fmt: skip
         if not envelope.usable:
@@ -252,6 +254,7 @@ class _Found:
     rungs: list[str] = field(default_factory=list)
     tried: int = 0
     do_nothing_m: float = 0.0
+    refused_at: Hook = Hook.PREDICTED_STATE
 
     def near_enough(self) -> bool:
         """Whether the best that passed needs no further round."""
@@ -279,7 +282,7 @@ class _Found:
         ).partition(": ")
         return GuardrailBlockedError(
             name,
-            Hook.PREDICTED_STATE,
+            self.refused_at,
             f"none of {self.tried} candidates passed in {self.search.turn} rounds; the last one: {reason}",
         )
 

@@ -17,12 +17,14 @@ from agentflow.worldmodel.contract import Rollout
 _INJECTIONS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        r"\b(?:ignore|disregard|forget|override|bypass)\b.{0,40}\b(?:previous|prior|above|earlier|all|any|your|the|these)\b.{0,30}"
+        r"\b(?:ignore|disregard|forget|override|bypass)\b.{0,40}"
+        r"\b(?:previous|prior|above|earlier|all|any|your|the|these)\b.{0,30}"
         r"\b(?:instruction|prompt|rule|guardrail|guideline|direction|polic|constraint|limit)",
         r"\b(?:disable|turn off|switch off|skip|remove)\b.{0,30}\b(?:guardrail|safety|check|filter|limit|keep.?out)",
         r"\byou are (?:now|no longer)\b",
         r"\b(?:new|updated|real) (?:system )?(?:instruction|prompt)s?\b\s*:",
-        r"\b(?:reveal|print|repeat|show|output|leak)\b.{0,40}\b(?:system prompt|secret|api.?key|password|credential|instructions)",
+        r"\b(?:reveal|print|repeat|show|output|leak)\b.{0,40}"
+        r"\b(?:system prompt|secret|api.?key|password|credential|instructions)",
         r"<\s*/?\s*(?:system|assistant|im_start|im_end|tool)\b|\[/?(?:INST|SYS)\]|<\|[a-z_]+\|>",
         r"\b(?:developer|jailbreak|dan|god) mode\b",
         r"\bpretend (?:to be|you are|that you)\b",

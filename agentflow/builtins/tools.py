@@ -9,6 +9,6 @@ from agentflow.core.registry import tool
 
 
 @tool(estimate=lambda value: Amounts())
-def echo(value: Any) -> dict[str, Any]:
+async def echo(value: Any) -> dict[str, Any]:
     """Give back what it was given: for trying out expressions and guardrails."""
     return {"value": value}

@@ -80,7 +80,11 @@ def _rows(value: Any) -> list[list[str]] | None:
     """Return a table, heading first, where ``value`` is one: lists of lists, objects alike, objects of objects."""
     if isinstance(value, Mapping):
         inner = list(value.values())
-        if len(inner) > 1 and all(isinstance(one, Mapping) for one in inner):
+        if (
+            len(inner) > 1
+            and all(isinstance(one, Mapping) for one in inner)
+            and set.intersection(*map(set, inner))
+        ):
             flat = [_flattened(one) for one in inner]
             return _of_objects(flat, list(value))
         return None

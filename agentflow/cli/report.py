@@ -121,7 +121,8 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]], kind: str = "") -
     """Return a table; cells are HTML already."""
     headings = "".join(f"<th>{escape(name)}</th>" for name in head)
     lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>\n" for row in rows)
-    return f'<table class="{kind}"><thead><tr>{headings}</tr></thead><tbody>\n{lines}</tbody></table>\n'
+    style = f' class="{kind}"' if kind else ""
+    return f"<table{style}><thead><tr>{headings}</tr></thead><tbody>\n{lines}</tbody></table>\n"
 
 
 def _list(rows: Iterable[tuple[str, str]]) -> str:
@@ -161,7 +162,7 @@ def _plan(findings: Findings) -> str:
     rows = [
         ("goal", escape(plain(f"{where}, within {metres(goal.tolerance_m)}"))),
         ("do nothing", f"ends {metres(plan.do_nothing_m)} from the goal: the baseline"),
-        ("search", escape(f"{plan.rounds} rounds, {plan.tried} sequences tried")),
+        ("search", escape(f"rounds: {plan.rounds}, sequences tried: {plan.tried}")),
         ("best cost", escape(" → ".join(f"{cost:.3f}" for cost in plan.history) or "no round ended")),
     ]
     if plan.rungs:

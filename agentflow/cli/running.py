@@ -101,11 +101,19 @@ def reject(
 
 def resume(run_id: RunId, file: File = "workflows.yaml", as_json: Json = False, quiet: Quiet = False) -> int:
     """Go on with a run that was cut off; what is finished is not done again."""
-    return _go(
-        file,
-        Manner(as_json, quiet),
-        lambda flow, follower: flow.resume(_run_id(flow, run_id), listener=follower),
-    )
+
+    def again(flow: Agentflow, follower: Follower) -> RunResult:
+        from agentflow.core.errors import InvalidInputError
+        from agentflow.core.records import RunStatus
+
+        known = _run_id(flow, run_id)
+        if flow.get(known).status is RunStatus.WAITING:
+            raise InvalidInputError(
+                f"run {known}", "no decision", f"agentflow approve {known}, or agentflow reject {known}"
+            )
+        return flow.resume(known, listener=follower)
+
+    return _go(file, Manner(as_json, quiet), again)
 
 
 def _decide(run_id: str, decision: str, comment: str, file: str, manner: Manner) -> int:

@@ -127,7 +127,8 @@ def _plan(findings: Findings) -> RenderableType:
     ]
     if findings.scores:
         rows.append(("measured", _measured(findings.scores)))
-    search = f"{plan.rounds} rounds · {plan.tried} sequences tried · {_history(plan.history)}"
+    rounds = f"{plan.rounds} round{'s' if plan.rounds != 1 else ''}"
+    search = f"{rounds} · {plan.tried} sequences tried · {_history(plan.history)}"
     rows.append(("search", Text(search)))
     if plan.rejected:
         reason = plan.rejected[-1].violations[-1:] or [""]

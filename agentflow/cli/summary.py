@@ -188,8 +188,6 @@ def _steps(records: Sequence[StepRecord]) -> tuple[StepLine, ...]:
         before = lines.get(record.path)
         spent = (record.ended - record.started).total_seconds() * 1e3
         envelope = record.envelope
-        output = envelope.output
-        counts = isinstance(output, dict) and set(output) == {"count", "ok"}
         lines[record.path] = StepLine(
             record.path,
             str(envelope.status),
@@ -197,9 +195,16 @@ def _steps(records: Sequence[StepRecord]) -> tuple[StepLine, ...]:
             1 + (before.passes if before else 0),
             envelope.error or "",
             tuple(envelope.rungs),
-            (output["ok"], output["count"]) if counts else None,
+            _items(record, records),
         )
     return tuple(lines.values())
+
+
+def _items(step: StepRecord, records: Iterable[StepRecord]) -> tuple[int, int] | None:
+    """Return how many items of a ``foreach`` ended well, of how many."""
+    item = re.compile(re.escape(step.path) + r"\[\d+\]")
+    found = {r.path: r.envelope.usable for r in records if item.fullmatch(r.path)}
+    return (sum(found.values()), len(found)) if found else None
 
 
 def _guards(asked: Iterable[Mapping[str, Any]], found: Iterable[GuardRecord]) -> tuple[GuardLine, ...]:

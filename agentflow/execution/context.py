@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from agentflow.budget.ledger import Ledger
+from agentflow.core.amounts import UNLIMITED
 from agentflow.core.protocols import ChatModel
 from agentflow.core.registry import Registry
 from agentflow.store.artifacts import FileArtifacts
@@ -63,6 +64,7 @@ class RunContext:
     resources: dict[str, asyncio.Semaphore] = field(default_factory=dict)
     holds: set[str] = field(default_factory=set)
     """The open holds of calls at work in this run, those on wall-clock alone left out."""
+    capped: dict[str, bool] = field(default_factory=dict)
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set, and replaced by a new one, whenever a hold is settled."""
 
@@ -70,6 +72,13 @@ class RunContext:
         """Tell whoever watches; nothing they do can fail the run."""
         with contextlib.suppress(Exception):
             self.listener(Event(kind, step, text, rest.pop("done", 0), rest.pop("total", 0), rest))
+
+    def wall_capped(self, scope: str) -> bool:
+        """Whether a cap limits the wall-clock time of a scope; caps stay as they are while a run is at work."""
+        if scope not in self.capped:
+            caps = [self.ledger.usage(name).cap.wall_ms for name in {scope, self.scope}]
+            self.capped[scope] = min(caps) < UNLIMITED // 2
+        return self.capped[scope]
 
     def release(self, hold_id: str) -> None:
         """Note that a hold is settled, and wake the calls that wait for room in a budget."""

@@ -14,18 +14,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from agentflow.budget.ledger import Hold, Settlement
-from agentflow.core.amounts import DIMENSIONS, UNLIMITED, Amounts
+from agentflow.core.amounts import DIMENSIONS, Amounts
 from agentflow.core.errors import (
     AgentflowError,
     BudgetExceededError,
     GuardrailBlockedError,
     InvalidInputError,
-    RunError,
     StepFailedError,
     StepTimeoutError,
 )
@@ -40,9 +38,10 @@ from agentflow.core.records import (
     canonical_json,
 )
 from agentflow.execution import values
+from agentflow.execution.call import InnerCallError, StepCall
 from agentflow.execution.context import RunContext
 from agentflow.execution.metering import CallMeter
-from agentflow.guard.engine import Checked, GuardEngine
+from agentflow.guard.engine import Checked
 from agentflow.store.store import now_ms, step_key
 
 LARGEST_OUTPUT_CHARACTERS = 1_000_000
@@ -51,89 +50,6 @@ LARGEST_OUTPUT_CHARACTERS = 1_000_000
 WALL_HOLD_MS = 1_000
 """How much wall-clock a step holds. It is limited by all that is left, and books what it took when it ends; a
 larger hold would be booked by a crash, and leave the resumed run no time."""
-
-Rung = tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]
-"""One thing to give up: what it is called, and what it makes of a call's inputs."""
-
-
-def _nothing(_: dict[str, Any]) -> Amounts:
-    return Amounts()
-
-
-class InnerCallError(RunError):
-    """A call inside a step did not give what the step needs: the step ends as that call ended."""
-
-    def __init__(self, status: StepStatus, kind: str | None, message: str) -> None:
-        self.status = status
-        self._kind = kind or "StepFailed"
-        super().__init__(message)
-
-    @property
-    def kind(self) -> str:
-        """The inner error's name."""
-        return self._kind
-
-
-@dataclass
-class Notes:
-    """What a body says to its envelope beside its output: what was found and given up inside it."""
-
-    verdicts: list[GuardRecord] = field(default_factory=list)
-    scores: list[ScoreRecord] = field(default_factory=list)
-    rungs: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class StepCall:
-    """What is to be called, and all that has to happen around it.
-
-    Attributes:
-        id: the step's id in the file; ``path`` its place in the run; ``iteration`` which pass or item.
-        path: see above.
-        iteration: see above.
-        kind: the step's kind, as spans say it.
-        name: what is called.
-        inputs: resolves the inputs (JSON), within the envelope.
-        body: does the work.
-        estimate: an upper bound of the cost, of the inputs.
-        scope: the budget's scope.
-        before: the hook before the call; ``after`` behind it. None where there is nothing to guard.
-        after: see above.
-        condition: ``if``.
-        guards: the step's guardrails.
-        ladder: what may be given up, in order, when the budget has no room.
-        attempts: in all; ``backoff_s`` doubles.
-        backoff_s: see above.
-        timeout_s: of one attempt.
-        books_wall: whether it books wall-clock time (calls inside it do not).
-        score: measures the output.
-        labels: where the inputs came from.
-        resource: what it occupies alone.
-        notes: what the body leaves for the record.
-    """
-
-    id: str
-    path: str
-    kind: str
-    name: str
-    inputs: Callable[[], dict[str, Any]]
-    body: Callable[[Call, dict[str, Any]], Awaitable[Any]]
-    scope: str
-    iteration: str = ""
-    estimate: Callable[[dict[str, Any]], Amounts] = _nothing
-    before: Hook | None = None
-    after: Hook | None = None
-    condition: Callable[[], bool] | None = None
-    guards: GuardEngine | None = None
-    ladder: Sequence[Rung] = ()
-    attempts: int = 1
-    backoff_s: float = 1.0
-    timeout_s: float | None = None
-    books_wall: bool = False
-    score: Callable[[Any], Sequence[ScoreRecord]] | None = None
-    labels: tuple[str, ...] = ()
-    resource: str = ""
-    notes: Notes = field(default_factory=Notes)
 
 
 @dataclass
@@ -149,6 +65,7 @@ class _Progress:
     rungs: list[str] = field(default_factory=list)
     given_up: list[str] = field(default_factory=list)
     paid: bool = False
+    recorded: Envelope | None = None
 
 
 async def perform(context: RunContext, call: StepCall) -> Envelope:
@@ -195,6 +112,8 @@ class _Envelope:
         else:
             checked = await self._check(call.before, inputs)
             output, encoded = await self._attempts(checked.value)
+        if done.recorded is not None:
+            return done.recorded
         checked = await self._check(call.after, output)
         if call.score is not None:
             done.scores += call.score(checked.value)
@@ -332,12 +251,12 @@ class _Envelope:
         Raises:
             BudgetExceededError: no time is left.
         """
-        if not self.call.books_wall:
+        if not self.call.books_wall or not self.context.wall_capped(self.call.scope):
             return None
         left = self.context.ledger.left(self.call.scope).wall_ms
         if left <= 0:
             raise BudgetExceededError(self.call.scope, "wall_ms", 1, 0, self._wall_cap_ms())
-        return left / 1e3 if left < UNLIMITED // 2 else None
+        return left / 1e3
 
     def _wall_cap_ms(self) -> int:
         ledger = self.context.ledger
@@ -350,7 +269,8 @@ class _Envelope:
         """
         context, call, done = self.context, self.call, self.so_far
         done.given_up.clear()
-        rungs = list(call.ladder) if context.degrade else []
+        degrade = context.degrade if call.degrade is None else call.degrade
+        rungs = list(call.ladder) if degrade else []
         wall_ms = WALL_HOLD_MS if wall_s is None else min(WALL_HOLD_MS, round(wall_s * 1e3))
         key = f"{context.run_id}/{call.path}/{call.iteration}/{done.digest[:16]}/{done.attempts}"
         while True:
@@ -397,11 +317,21 @@ class _Envelope:
                 span.settled(settlement.booked, settlement.overrun)
                 if result is not None:
                     done.artifacts += result[1]
-                    self._put(self._envelope(StepStatus.CALLED, result[0], None), transaction)
+                    self._put(self._called(result[0], settlement), transaction)
                     done.paid = True
         finally:
             context.release(hold.id)
         return settlement
+
+    def _called(self, output: Any, settlement: Settlement) -> Envelope:
+        """Return what is recorded with the settlement: the outcome itself where nothing is left to be found."""
+        call = self.call
+        to_guard = call.after is not None and call.guards is not None and call.guards.at(call.after)
+        if to_guard or call.score is not None or settlement.overrun != Amounts():
+            return self._envelope(StepStatus.CALLED, output, None)
+        status = StepStatus.DEGRADED if self._rungs() else StepStatus.OK
+        self.so_far.recorded = self._envelope(status, output, None)
+        return self.so_far.recorded
 
     def _rungs(self) -> list[str]:
         return [*self.so_far.given_up, *self.so_far.rungs, *self.call.notes.rungs]

@@ -15,9 +15,9 @@ from agentflow.core.protocols import Call
 from agentflow.core.records import Hook
 from agentflow.core.registry import ScorerSpec, ToolSpec
 from agentflow.execution import values
+from agentflow.execution.call import StepCall
 from agentflow.execution.context import RunContext
 from agentflow.execution.metering import metered
-from agentflow.execution.step import StepCall
 from agentflow.worldmodel.contract import Rollout
 
 INJECTED = ("world", "simulator", "call")

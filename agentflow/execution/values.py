@@ -44,9 +44,7 @@ def plain(value: Any, made: list[Artifact] | None = None, *, where: str = "a ste
     return _walk(value, where, made, lambda rollout: rollout)
 
 
-def _walk(
-    value: Any, where: str, made: list[Artifact] | None, on_rollout: Callable[[Rollout], Any]
-) -> Any:
+def _walk(value: Any, where: str, made: list[Artifact] | None, on_rollout: Callable[[Rollout], Any]) -> Any:
     match value:
         case None | bool() | int() | float() | str():
             return _scalar(value, where)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,8 +20,9 @@ from agentflow.core.protocols import Call
 from agentflow.core.records import Envelope, GuardAction, Hook, StepStatus
 from agentflow.core.registry import Registry
 from agentflow.execution import values
+from agentflow.execution.call import InnerCallError, Notes, StepCall
 from agentflow.execution.context import RunContext
-from agentflow.execution.step import InnerCallError, Notes, StepCall, perform
+from agentflow.execution.step import perform
 from agentflow.execution.tools import tool_step
 from agentflow.guard.engine import Guard, GuardEngine
 from agentflow.workflow.expressions import Secrets, compile_expr, resolve
@@ -114,6 +115,27 @@ def visible(envelope: Envelope) -> dict[str, Any]:
     }
 
 
+class _Roots(Mapping[str, Any]):
+    """Names with their values, and ``run`` and ``budget``, which are read when they are asked for."""
+
+    _FIGURES = ("run", "budget")
+
+    def __init__(self, plain: Mapping[str, Any], figures: Callable[[], dict[str, Any]]) -> None:
+        self._plain, self._figures = plain, figures
+
+    def __getitem__(self, name: str) -> Any:
+        return self._figures()[name] if name in self._FIGURES else self._plain[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._FIGURES or name in self._plain
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self._plain, *self._FIGURES))
+
+    def __len__(self) -> int:
+        return len(self._plain) + len(self._FIGURES)
+
+
 @dataclass(frozen=True)
 class Scope:
     """What expressions read: inputs, steps, the run's and the budget's figures, secrets, a ``foreach`` item.
@@ -127,19 +149,21 @@ class Scope:
     secrets: Mapping[str, str]
     items: Mapping[str, Any] = field(default_factory=dict)
 
-    def names(self) -> dict[str, Any]:
-        """Return the roots."""
-        return {
-            "inputs": self.inputs,
-            "steps": self.steps,
-            "secrets": self.secrets,
-            **self.figures(),
-            **self.items,
-        }
+    def names(self) -> Mapping[str, Any]:
+        """Return the roots; the ledger is read only for those that ask it."""
+        plain = {"inputs": self.inputs, "steps": self.steps, "secrets": self.secrets}
+        return _Roots({**plain, **self.items}, self.figures)
 
     def with_item(self, name: str, item: Any) -> Scope:
         """Return the scope of one item."""
         return replace(self, items={name: item})
+
+
+def _degrades(step: Step) -> bool | None:
+    """Return whether the step's own budget may give something up, or None where it does not say."""
+    if step.budget is None or "on_exhausted" not in step.budget.model_fields_set:
+        return None
+    return step.budget.on_exhausted == "degrade"
 
 
 @dataclass
@@ -207,6 +231,7 @@ class Equipment:
             "backoff_s": step.retry.backoff if step.retry else 1.0,
             "timeout_s": step.timeout,
             "books_wall": outer,
+            "degrade": _degrades(step),
         }
 
         def inputs() -> dict[str, Any]:

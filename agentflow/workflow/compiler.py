@@ -17,8 +17,9 @@ from langgraph.types import Command, interrupt
 from agentflow.core.errors import AgentflowError
 from agentflow.core.protocols import Call
 from agentflow.core.records import Envelope, StepStatus, digest_of
+from agentflow.execution.call import Notes, StepCall
 from agentflow.execution.context import RunContext
-from agentflow.execution.step import Notes, StepCall, perform
+from agentflow.execution.step import perform
 from agentflow.store.store import now_ms
 from agentflow.workflow import bodies
 from agentflow.workflow.bodies import Scope

@@ -17,7 +17,8 @@ from agentflow.core.errors import InvalidInputError, UnsupportedCallError
 from agentflow.core.protocols import ChatModel
 from agentflow.core.records import canonical_json
 from agentflow.core.registry import ToolSpec
-from agentflow.execution.step import StepCall, perform
+from agentflow.execution.call import StepCall
+from agentflow.execution.step import perform
 from agentflow.execution.tools import tool_step
 from agentflow.workflow.steps import Step
 
@@ -58,6 +59,7 @@ async def plan_step(step: Step, given: dict[str, Any], call: StepCall, equipment
         proposer,
         iteration=call.iteration,
         notes=call.notes,
+        degrade=call.degrade,
     )
     if isinstance(proposer, ModelProposer):
         proposer.call = planner.call

@@ -172,6 +172,29 @@ def _model_settings(spec: Any, root: Path) -> dict[str, Any]:
     return raw
 
 
+def _refuse_what_is_not_run_yet(workflow: Workflow) -> None:
+    """Refuse, before anything begins, what the file may say and this version would not do.
+
+    Raises:
+        InvalidInputError: names the step and the setting.
+    """
+    budgets = [("budget", workflow.budget), *((f"step '{s.id}': budget", s.budget) for s in workflow.steps)]
+    for where, budget in budgets:
+        if budget is not None and budget.on_exhausted == "pause":
+            raise InvalidInputError(
+                f"{where}.on_exhausted", "'pause', which no run does yet", "stop, degrade"
+            )
+    for step in workflow.steps:
+        if step.workflow:
+            raise InvalidInputError(
+                f"step '{step.id}'",
+                "a workflow within a workflow, which no run does yet",
+                "its steps themselves",
+            )
+        if step.cache:
+            raise InvalidInputError(f"step '{step.id}': cache", "true, which no run does yet", "false")
+
+
 class Runner:
     """Runs one workflow once."""
 
@@ -189,6 +212,7 @@ class Runner:
             InvalidInputError: an input does not fit; nothing was begun.
             CancelledError: the task was cancelled; the run is on record as cancelled, its finished steps are kept.
         """
+        _refuse_what_is_not_run_yet(self.workflow)
         inputs = resolve_inputs(self.workflow, given)
         run_id = run_id or f"{self.name}-{uuid.uuid4().hex[:10]}"
         folder = self.workshop.folder / "runs" / run_id
@@ -234,7 +258,9 @@ class Runner:
             return {"decision": word, "by": "timeout", "comment": "nobody decided in time"}
         if decision is None:
             raise InvalidInputError(
-                f"run {run_id}", "no decision", "`decide` with approve or reject: the run waits for a person"
+                f"run {run_id}",
+                "no decision",
+                "`agentflow approve` or `agentflow reject` (in Python: `decide`)",
             )
         return decision
 
@@ -336,12 +362,12 @@ class Runner:
             graph = compiler.graph(saver)
             config = {"configurable": {"thread_id": context.run_id}, "recursion_limit": compiler.most_steps}
             start: Any = {"steps": {}, "loops": {}}
-            if decision is not None:
-                start = Command(resume=decision)
-            elif resumed:
+            if resumed:
                 stands = await snapshot(graph, config)
                 found: dict[str, Any] = stands.values or {}
-                if stands.next:
+                if decision is not None:
+                    start = Command(resume=decision)
+                elif stands.next:
                     start = None  # go on where it was cut off
                 elif found.get("failed"):
                     start = Command(goto=found["failed"], update={"failed": ""})

@@ -116,7 +116,7 @@ def _choose(
         raise InvalidInputError("evaluate", "nothing", "settings")
     if settings.select:
         by = compile_expr(settings.select.by)
-        names = scope.names()
+        names = dict(scope.names())
         ranked = sorted(rows, key=lambda row: -_rank(step, by.evaluate({**names, **row})))
     else:
         ranked = rows

@@ -138,7 +138,9 @@ def test_what_is_not_understood_is_never_guessed(sentence: str, reason: str) -> 
     with pytest.raises(GoalNotUnderstoodError) as caught:
         goal(sentence)
     assert caught.value.reason == reason
-    assert str(caught.value).startswith(f"the goal {sentence!r} was not understood: {reason} Understood are: ")
+    assert str(caught.value).startswith(
+        f"the goal {sentence!r} was not understood: {reason} Understood are: "
+    )
     assert "configure a language model under `models:`" in str(caught.value)
 
 

@@ -42,10 +42,12 @@ from agentflow import Subject, Verdict, guardrail
 
 @guardrail(hooks=["plan", "action", "predicted_state"])
 def rule(subject: Subject, do: str) -> Verdict:
-    if do == "halve":
+    if do == "still":
         value = subject.value
-        actions = [[x / 2, y / 2] for x, y in value["actions"]]
-        return Verdict.modify({**value, "actions": actions}, "slower")
+        still = [[0.0, 0.0] for _ in value["actions"]]
+        if value["actions"] == still:
+            return Verdict.allow()
+        return Verdict.modify({**value, "actions": still}, "too fast")
     if do == "elsewhere":
         goal = subject.value["goal"]
         if goal["place"] == [0.2, 0.1]:
@@ -95,9 +97,13 @@ def test_a_goal_that_a_guardrail_rewrote_is_the_goal_that_is_planned_for(plan: A
 
 
 def test_actions_that_a_guardrail_would_change_are_no_prediction_of_what_would_run(plan: Any) -> None:
-    result = plan(guardrails=use("halve", "action", "rewrite"))
-    assert result.status == "refused"
-    assert "it would have to be changed: " in str(result.error)
+    result = plan(guardrails=use("still", "action", "rewrite"))
+    assert result.status == "succeeded", result.error
+    plan_ = result.steps["plan"]["output"]
+    assert {c["source"] for c in plan_["candidates"]} == {"do nothing"}  # the one that needs no change
+    assert {v for c in plan_["rejected"] for v in c["violations"]} == {
+        "p.rule: it would have to be changed: too fast"
+    }
 
 
 def test_a_goal_that_a_guardrail_refuses_is_not_planned_for(plan: Any) -> None:

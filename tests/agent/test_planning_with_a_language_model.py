@@ -44,8 +44,8 @@ workflows:
     steps:
       - id: plan
         agent:
-          {{model: planner, prompt: "Goal: ${{{{ inputs.goal }}}}", candidates: 8, horizon: 12, rounds: {rounds}, keep: 2,
-            tools: [t.measure]}}
+          {{model: planner, prompt: "Goal: ${{{{ inputs.goal }}}}", candidates: 8, horizon: 12,
+            rounds: {rounds}, keep: 2, tools: [t.measure]}}
         with: {{scene: {scene}}}
     outputs:
       goal: ${{{{ steps.plan.output.goal }}}}
@@ -95,7 +95,10 @@ class Desk:
     def run(self, goal: str = "put the red thing in the middle", **options: Any) -> Any:
         budget = options.get("budget", "{tokens: 60000, usd: 0.5}")
         text = FILE.format(
-            base_url=self.server.base_url, budget=budget, rounds=options.get("rounds", 1), scene=json.dumps(SCENE)
+            base_url=self.server.base_url,
+            budget=budget,
+            rounds=options.get("rounds", 1),
+            scene=json.dumps(SCENE),
         )
         (self.root / "workflows.yaml").write_text(text)
         for folder, name, source in (
@@ -176,9 +179,15 @@ def test_the_agents_own_tool_calls_pass_the_envelope(desk: Desk) -> None:
     result = desk.run()
     assert result.status == "succeeded", result.error
     assert desk.server.requests[0].body["tools"][0]["function"]["name"] == "t_measure"
-    told = [message["content"] for message in desk.server.requests[3].body["messages"] if message["role"] == "tool"]
+    told = [
+        message["content"]
+        for message in desk.server.requests[3].body["messages"]
+        if message["role"] == "tool"
+    ]
     assert told[0] == '{"name":"red block","width":"12 cm"}'
-    assert told[1].startswith("refused: step 'plan/t_measure[2.call_0]' failed: ValueError: there is no ghost")
+    assert told[1].startswith(
+        "refused: step 'plan/t_measure[2.call_0]' failed: ValueError: there is no ghost"
+    )
     assert told[2] == "refused: guardrail 'g.look' at tool_args blocked: a forbidden word"
     steps = desk.steps(result)
     assert [steps[f"plan/t_measure[{n}.call_0]"].status for n in (1, 2, 3)] == ["ok", "failed", "refused"]
@@ -197,7 +206,9 @@ def test_an_answer_that_does_not_hold_is_sent_back_with_the_reason_and_paid_for(
     result = desk.run()
     assert result.status == "succeeded", result.error
     last = said(desk.server.requests[-1])
-    assert "That does not hold: body: found 'unicorn'; allowed: red block, blue block, green disc, glass" in last
+    assert (
+        "That does not hold: body: found 'unicorn'; allowed: red block, blue block, green disc, glass" in last
+    )
     assert "off the table or on its rim" in last
     assert "That was no answer: the answer cannot be used: text that is not JSON" in last
     assert result.usage.spent.tokens == 440
@@ -226,9 +237,13 @@ def test_what_guardrails_refused_goes_back_to_the_model_in_the_next_round(desk: 
         desk.server.json(ANSWER, usage=(100, 10))
     result = desk.run(rounds=2, refuse_below=5)  # no plan of twelve steps goes five metres
     assert result.status == "refused"
-    assert "candidates passed in 2 rounds; the last one: the tip does not go 5 m to the left" in str(result.error)
+    assert "candidates passed in 2 rounds; the last one: the tip does not go 5 m to the left" in str(
+        result.error
+    )
     assert len(desk.server.requests) == 2
-    assert "These were refused; propose others:\n- g.look: the tip does not go 5 m" in said(desk.server.requests[1])
+    assert "These were refused; propose others:\n- g.look: the tip does not go 5 m" in said(
+        desk.server.requests[1]
+    )
     assert result.usage.spent.tokens == 220
     assert desk.steps(result)["plan"].verdicts
 
@@ -267,8 +282,9 @@ def test_a_langchain_model_is_handed_over_by_the_program(tmp_path: Path) -> None
     )
     text = FILE.format(base_url="http://x", budget="{tokens: 60000}", rounds=1, scene=json.dumps(SCENE))
     head, _, tail = text.partition("worlds:")
-    head = "\nversion: 1\nmodels:\n  planner: {provider: langchain, price: {input_usd_per_million: 0, output_usd_per_million: 0}}\n"
-    tail = tail.replace("            tools: [t.measure]}", "            tools: []}")
+    free = "{input_usd_per_million: 0, output_usd_per_million: 0}"
+    head = f"\nversion: 1\nmodels:\n  planner: {{provider: langchain, price: {free}}}\n"
+    tail = tail.replace("tools: [t.measure]", "tools: []")
     tail = "\n".join(line for line in tail.splitlines() if "g.look" not in line)
     (tmp_path / "workflows.yaml").write_text(f"{head}worlds:{tail}\n")
     fake = models.FakeMessagesListChatModel(responses=[answer])

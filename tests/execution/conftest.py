@@ -11,7 +11,7 @@ import pytest
 
 from agentflow.sdk import Agentflow
 
-TOOLS = '''
+TOOLS = """
 import asyncio
 import os
 import time
@@ -30,7 +30,7 @@ def note(text: str) -> None:
 
 def fine(**_: Any) -> Amounts:
     return Amounts()
-'''
+"""
 
 
 class Bench:
@@ -40,7 +40,9 @@ class Bench:
         self.root = root
         self.opened: list[Agentflow] = []
 
-    def write(self, steps: str, *, head: str = "", tools: str = "", guardrails: str = "", evals: str = "") -> None:
+    def write(
+        self, steps: str, *, head: str = "", tools: str = "", guardrails: str = "", evals: str = ""
+    ) -> None:
         """Write the workflow ``work`` with ``steps`` and whatever stands before them, and its modules."""
         for folder, name, text in (
             ("tools", "t", TOOLS + dedent(tools)),

@@ -32,7 +32,7 @@ def test_without_room_a_run_that_stops_calls_nothing_and_says_what_to_raise(run:
 
 def test_without_room_a_run_that_degrades_gives_up_rungs_and_says_which(run: Any, bench: Any) -> None:
     result = run(
-        '- {id: one, use: t.buy, with: {n: 4}}\n- {id: two, use: t.buy, with: {n: 4}}',
+        "- {id: one, use: t.buy, with: {n: 4}}\n- {id: two, use: t.buy, with: {n: 4}}",
         head=head(25, "degrade"),
         tools=BUY,
     )
@@ -175,3 +175,11 @@ def test_a_negative_budget_is_a_mistake_of_the_file(bench: Any) -> None:
     bench.write("- {id: one, use: t.buy, with: {n: 1}}", head="budget: {tokens: -5}\n", tools=BUY)
     with pytest.raises(WorkflowFileError, match=r"workflows.yaml:4:22: .*-5"):
         bench.open()
+
+
+def test_a_step_may_give_up_what_its_run_would_not_and_the_other_way_round(run: Any, bench: Any) -> None:
+    step = "- {id: one, use: t.buy, with: {n: 4}, budget: {tokens: 25, on_exhausted: %s}}"
+    degrading = run(step % "degrade", head=head(100, "stop"), tools=BUY)
+    assert (degrading.status, bench.calls) == ("degraded", ["buy:2"])
+    stopping = run(step % "stop", head=head(100, "degrade"), tools=BUY)
+    assert (stopping.status, bench.calls) == ("exhausted", ["buy:2"])

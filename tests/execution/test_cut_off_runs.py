@@ -191,7 +191,11 @@ def test_a_full_disk_while_a_video_is_written_is_one_clear_error_on_record(bench
     bench.write("- {id: one, use: t.first}\n- {id: two, use: t.film}", tools=FILM)
     limited = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))\n" + MAIN
     done = subprocess.run(
-        [sys.executable, "-c", limited, str(bench.root)], capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", limited, str(bench.root)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("failed ")

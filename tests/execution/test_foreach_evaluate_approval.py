@@ -47,9 +47,7 @@ def size(subject: Subject) -> Score:
 
 
 def foreach(items: list[int], options: str = "") -> str:
-    return (
-        f'- {{id: each, foreach: {{in: "{items}", as: n{options}}}, use: t.work, with: {{n: "${{{{ n }}}}"}}}}\n'
-    )
+    return f'- {{id: each, foreach: {{in: "{items}", as: n{options}}}, use: t.work, with: {{n: "${{{{ n }}}}"}}}}\n'
 
 
 def test_items_run_side_by_side_and_keep_the_order_of_the_list(run: Any) -> None:
@@ -79,7 +77,11 @@ def test_one_item_that_fails_ends_none_of_its_siblings_and_can_be_seen(run: Any,
         ("", [1, -2, 3], "step 'each': 1 of 3 items failed; item 1: step 'each[1]' failed: ValueError"),
         (", on_error: collect", [-1, -2], "step 'each': 2 of 2 items failed; item 0:"),
         (", on_error: collect, min_success: 2", [1, -2], "step 'each': 1 of 2 items failed; item 1:"),
-        (", on_error: collect, min_success: 2", [1], "step 'each': foreach.in: found 1 items; allowed: 2 or more"),
+        (
+            ", on_error: collect, min_success: 2",
+            [1],
+            "step 'each': foreach.in: found 1 items; allowed: 2 or more",
+        ),
     ],
 )
 def test_too_many_failed_items_fail_the_step_after_all_have_run(
@@ -160,7 +162,9 @@ def test_a_gate_that_fails_sends_the_run_back_and_the_step_is_called_anew(run: A
     assert bench.calls == ["work:1", "roll", "roll", "work:2"]
     assert result.steps["best"]["output"]["best"]["size"] == 3.0
     flow = bench.opened[0]
-    rolls = [(r.iteration, r.envelope.status) for r in flow.workshop.store.steps(result.run_id) if r.path == "best"]
+    rolls = [
+        (r.iteration, r.envelope.status) for r in flow.workshop.store.steps(result.run_id) if r.path == "best"
+    ]
     assert rolls == [("0", "failed"), ("1", "ok")]
     assert len(flow.workshop.store.scores(result.run_id)) == 4  # those of the failed pass as well
 
@@ -287,3 +291,24 @@ def write(*, call: Call) -> dict[str, Any]:
     assert (bench.root / ".agentflow" / "checkpoints.db").stat().st_size < 200_000
     (artifact,) = bench.opened[0].workshop.store.artifacts(result.run_id)
     assert (artifact.uri, artifact.bytes) == (kept["artifact"], 500_000)
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ("{id: one, use: t.work, with: {n: 1}, cache: true}", "step 'one': cache: found true"),
+        ("{id: one, workflow: other}", "step 'one': found a workflow within a workflow"),
+        (
+            "{id: one, use: t.work, with: {n: 1}, budget: {tokens: 1, on_exhausted: pause}}",
+            "step 'one': budget.on_exhausted: found 'pause'",
+        ),
+    ],
+)
+def test_what_no_run_does_yet_is_refused_before_anything_begins(bench: Any, step: str, message: str) -> None:
+    bench.write(f"- {step}\n", tools=WORK)
+    file = bench.root / "workflows.yaml"
+    file.write_text(file.read_text() + "  other: {steps: [{id: x, use: echo, with: {value: 1}}]}\n")
+    flow = bench.open()
+    with pytest.raises(InvalidInputError, match=message):
+        flow.run("work")
+    assert flow.runs() == []

@@ -27,7 +27,12 @@ def guard(*hooks: Hook, **params: Any) -> Guard:
 
 def record(step: str, status: str = "ran", hook: str = "action") -> GuardRecord:
     return GuardRecord(
-        guardrail="look", hook=hook, step=step, verdict=VerdictType.ALLOW, action=GuardAction.ALLOW, status=status
+        guardrail="look",
+        hook=hook,
+        step=step,
+        verdict=VerdictType.ALLOW,
+        action=GuardAction.ALLOW,
+        status=status,
     )
 
 
@@ -48,7 +53,9 @@ def test_a_guardrail_of_one_step_is_not_made_effective_by_another() -> None:
 
 
 def test_a_guardrail_that_never_could_judge_is_not_effective() -> None:
-    (row,) = manifest([("", guard(Hook.ACTION))], [record("a", "error"), record("b", "timeout")])["guardrails"]
+    (row,) = manifest([("", guard(Hook.ACTION))], [record("a", "error"), record("b", "timeout")])[
+        "guardrails"
+    ]
     assert (row["ran"], row["failed_to_judge"], row["effective"]) == (2, 2, False)
 
 

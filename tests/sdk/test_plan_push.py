@@ -106,7 +106,10 @@ BAD = [
     ({"goal": "push the unicorn 20 cm left"}, "there is no 'unicorn' on the table"),
     ({"goal": "push the glass 20 cm left"}, "'glass', which must not be touched"),
     ({"goal": "push the red block 3 m to the left"}, "off the table or on its rim"),
-    ({"goal": SENTENCE, "scene": {"bodies": {"red block": {"x": 0.9, "y": 0}}}}, "scene.bodies.red block.x: found 0.9 m"),
+    (
+        {"goal": SENTENCE, "scene": {"bodies": {"red block": {"x": 0.9, "y": 0}}}},
+        "scene.bodies.red block.x: found 0.9 m",
+    ),
     ({"goal": SENTENCE, "scene": {"bodies": {"unicorn": {"x": 0, "y": 0}}}}, "scene.bodies: found 'unicorn'"),
     ({"goal": SENTENCE, "scene": {"sead": 3}}, "scene.sead"),
 ]  # fmt: skip
@@ -128,7 +131,10 @@ def test_what_cannot_be_is_one_clear_error_and_a_record(
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        ({"goal": SENTENCE, "scene": {"bodies": {"red block": {"x": float("nan")}}}}, "input 'scene': found nan"),
+        (
+            {"goal": SENTENCE, "scene": {"bodies": {"red block": {"x": float("nan")}}}},
+            "input 'scene': found nan",
+        ),
         ({"goal": SENTENCE, "candidates": -1}, "input 'candidates': found -1; allowed: at least 2"),
         ({"goal": SENTENCE, "candidates": float("nan")}, "input 'candidates': found"),
         ({"goal": "x" * 501}, "input 'goal': found 501 characters; allowed: at most 500"),
