@@ -110,7 +110,9 @@ class Search:
     def tell(self, rollout: Rollout, names: list[str], extra: Floats | float = 0.0) -> Pool:
         """Take in what was predicted and return the best of all rounds; ``extra[N]`` is added to the task's cost."""
         terms = self.task.objective(rollout, self.state)
-        pool = Pool(rollout.actions, names[: len(rollout.actions)], rollout, terms, self.task.cost(terms) + extra)
+        pool = Pool(
+            rollout.actions, names[: len(rollout.actions)], rollout, terms, self.task.cost(terms) + extra
+        )
         joined = pool if self.pool is None else _joined(self.pool, pool)
         self.pool = _best(joined, self.settings.elites * 2)
         self.turn += 1

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -44,10 +46,31 @@ def run(
     """
     folder = folder or WEIGHTS
     measure.use_threads(threads)
+    with tempfile.TemporaryDirectory() as scratch:
+        work = Path(scratch)
+        for name in ("tabletop.safetensors", "training.json"):
+            try:
+                shutil.copy(folder / name, work / name)
+            except OSError as error:
+                raise WeightsError(
+                    str(folder / name), str(error), "what `agentflow world train` wrote"
+                ) from error
+        card = _measured(work, episodes, scenes, threads, calibration_episodes, on_progress)
+        for name in ("calibration.json", "card.json"):
+            shutil.move(work / name, folder / name)
+    return card
+
+
+def _measured(
+    folder: Path,
+    episodes: int,
+    scenes: int,
+    threads: int,
+    calibration_episodes: int,
+    on_progress: Callable[[str, int, int], None] | None,
+) -> dict[str, Any]:
     begin = time.monotonic()
     training = _training(folder)
-    for name in ("calibration.json", "card.json"):
-        (folder / name).unlink(missing_ok=True)
     base = {
         "name": "tabletop",
         "kind": "learned",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -49,6 +50,8 @@ def open_simulator(name: str) -> Any:
 def _load(what: str, name: str, known: dict[str, str]) -> Any:
     if name not in known:
         raise UnknownNameError(what, name, known)
+    # threads that spin while they wait cost more than they win as soon as anything else runs on the machine
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     module, _, attribute = known[name].partition(":")
     try:
         return getattr(import_module(module), attribute)
