@@ -27,7 +27,6 @@ def table(card: dict[str, Any]) -> str:
     plans = card["evaluation"]["planning"]
     lines += [
         "* the simulator against itself, restarted with bodies shifted by 2 mm",
-        "",
         f"planning to {plans['tolerance_cm']:g} cm around the glass, {plans['scenes']} scenes, solved [95 % interval]",
     ]
     names = {
@@ -41,7 +40,7 @@ def table(card: dict[str, Any]) -> str:
         low, high = row["interval95"]
         lines.append(f"  {words:<24}{row['rate']:>6.0%}  [{low:.0%}, {high:.0%}]")
     short = card["below_its_aims"]
-    lines += ["", "below its aims: " + ("; ".join(short) if short else "nothing")]
+    lines += ["below its aims: " + ("; ".join(short) if short else "nothing")]
     return "\n".join(lines) + "\n"
 
 

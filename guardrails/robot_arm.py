@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from agentflow import Subject, Verdict, guardrail
+from agentflow import Rollout, Subject, Verdict, guardrail
 from agentflow.worldmodel.worlds.tabletop import scene, task
 
 
@@ -13,25 +13,34 @@ def keep_out(subject: Subject, zone: str, margin_m: float = 0.005) -> Verdict:
     Before the prediction the commanded path is checked, between its points too; afterwards the edge of every body
     at every predicted step. How likely a touch is, given the uncertainty, is the scorer `collision_risk`'s business.
     """
-    if zone not in scene.NAMES:
-        return Verdict.deny(f"there is no zone '{zone}'; there are {', '.join(scene.NAMES)}")
-    other = scene.NAMES.index(zone)
     rollout = subject.value.get("rollout")
     if rollout is None:
         state = scene.encode_scene(subject.value["scene"])
-        gap = swept_gap(state, np.asarray(subject.value["actions"], float), other)
-        what = "the commanded path"
-    else:
-        gap = float(task.clearance(rollout.states, other).min())
-        shift = scene.positions(rollout.states)[:, :, 1 + other]
-        if np.linalg.norm(shift - shift[:, :1], axis=-1).max() > 1e-3:
-            return Verdict.deny(f"the {zone} is predicted to be pushed", zone=zone)
-        what = "a body or the tip"
-    if gap < margin_m:
-        return Verdict.deny(
-            f"{what} comes within {gap * 100:.1f} cm of the {zone}", gap_m=round(gap, 4), margin_m=margin_m
+        gap, what = (
+            swept_gap(state, np.asarray(subject.value["actions"], float), index_of(zone)),
+            "the commanded path",
         )
-    return Verdict.allow(f"{what} stays {gap * 100:.1f} cm clear of the {zone}", gap_m=round(gap, 4))
+    else:
+        gap, what = predicted_gap(rollout, index_of(zone)), "a body or the tip"
+    seen = {"gap_m": round(gap, 4), "margin_m": margin_m}
+    if gap < margin_m:
+        return Verdict.deny(f"{what} comes within {gap * 100:.1f} cm of the {zone}", **seen)
+    return Verdict.allow(f"{what} stays {gap * 100:.1f} cm clear of the {zone}", **seen)
+
+
+def index_of(zone: str) -> int:
+    """Return which body a zone is; one that is not there cannot be judged, and so blocks."""
+    if zone not in scene.NAMES:
+        raise ValueError(f"there is no zone '{zone}'; there are {', '.join(scene.NAMES)}")
+    return scene.NAMES.index(zone)
+
+
+def predicted_gap(rollout: Rollout, other: int) -> float:
+    """Return the smallest gap (m) to the disc ``other`` over all predicted steps; none where it is pushed at all."""
+    gap = float(task.clearance(rollout.states, other).min())
+    at = scene.positions(rollout.states)[:, :, 1 + other]
+    pushed = np.linalg.norm(at - at[:, :1], axis=-1).max() > 1e-3
+    return min(gap, 0.0) if pushed else gap
 
 
 def swept_gap(state: np.ndarray, actions: np.ndarray, other: int) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from agentflow.core.errors import AgentflowError, RunCancelledError, WorkflowFileError
+from agentflow.core.errors import AgentflowError, RunCancelledError, WorkflowFileError, exit_code_of
 
 OK, FAILED, USER_ERROR, BUDGET, GUARDRAIL, WAITING, DEFECT, CANCELLED, READER_GONE = (
     0, 1, 2, 4, 5, 6, 70, 130, 141,
@@ -39,6 +39,14 @@ OF_STATUS = {
     "waiting": WAITING,
     "cancelled": CANCELLED,
 }
+
+
+
+def of_run(status: str, kind: str | None) -> int:
+    """Return the exit code of a run that ended as ``status``; one that failed for what it was given says so."""
+    code = OF_STATUS.get(status, FAILED)
+    return exit_code_of(kind) if code == FAILED and kind else code
+
 
 debugging: ContextVar[bool] = ContextVar("debugging", default=False)
 """Whether ``--debug`` asks for the traceback of what goes wrong."""

@@ -140,7 +140,7 @@ def _go(file: str, manner: Manner, start: Callable[[Agentflow, Follower], RunRes
                 summary = _told(flow, result, manner)
                 decision = _ask() if result.question is not None and manner.may_ask else None
                 if decision is None:
-                    return exits.OF_STATUS.get(str(summary.status), exits.FAILED)
+                    return exits.of_run(str(summary.status), getattr(result.error, "kind", None))
                 action = _deciding(result.run_id, decision)
     except AgentflowError as error:
         if manner.as_json:

@@ -237,3 +237,14 @@ class RunCancelledError(RunError):
         super().__init__(
             f"run {run_id} was cancelled by {by}; finished steps are kept (agentflow show {run_id})."
         )
+
+
+def exit_code_of(kind: str) -> int:
+    """Return the exit code of an error by its `AgentflowError.kind`, as records hold it; 1 for one of no known kind."""
+    waiting: list[type[AgentflowError]] = [AgentflowError]
+    while waiting:
+        error = waiting.pop()
+        if error.__name__.removesuffix("Error") == kind:
+            return error.exit_code
+        waiting += error.__subclasses__()
+    return 1
