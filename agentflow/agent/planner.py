@@ -194,7 +194,9 @@ class Planner:
 
         async def body(ticket: Call, given: dict[str, Any]) -> Rollout:
             actions = batch[: given["sequences"], : given["horizon_steps"]]
-            rollout = await asyncio.to_thread(metered(world, ticket.meter).predict, state, actions)
+            with self.context.tracer.tool(f"{world.name}.predict", arguments=given) as span:
+                rollout = await asyncio.to_thread(metered(world, ticket.meter).predict, state, actions)
+                span.usage(ticket.meter.spent)
             return Rollout(
                 rollout.world, rollout.entities, rollout.actions, rollout.states, rollout.radius90,
                 rollout.trusted_steps, None, {},
