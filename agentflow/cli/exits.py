@@ -41,7 +41,6 @@ OF_STATUS = {
 }
 
 
-
 def of_run(status: str, kind: str | None) -> int:
     """Return the exit code of a run that ended as ``status``; one that failed for what it was given says so."""
     code = OF_STATUS.get(status, FAILED)

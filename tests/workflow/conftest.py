@@ -1,7 +1,5 @@
 """The workflow of DESIGN.md, and a small project with the components that it names."""
 
-# ruff: noqa: E501 - the workflow stands here as DESIGN.md has it
-
 from __future__ import annotations
 
 from pathlib import Path

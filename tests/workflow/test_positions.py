@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - a message stands here as it is read, in one piece
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager

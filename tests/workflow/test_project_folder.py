@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - a message stands here as it is read, in one piece
 from __future__ import annotations
 
 import subprocess

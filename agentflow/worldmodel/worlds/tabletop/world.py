@@ -89,7 +89,7 @@ class TabletopWorld:
         return one
 
     def estimate(self, sequences: int, horizon_steps: int) -> Amounts:
-        """Return an upper bound of the device time, from the best of four timed calls on this machine and a slack of 6."""
+        """Return an upper bound of the device time: the best of four calls timed on this machine, and a slack of 6."""
         if self._ms_per_step is None:
             start = np.repeat(scene.encode_scene({})[None], 64, 0)
             moves = np.full((64, 2, 2), 0.01, np.float32)
