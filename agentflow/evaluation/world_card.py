@@ -20,6 +20,7 @@ from agentflow.worldmodel.worlds.tabletop.simulator import TabletopSimulator
 from agentflow.worldmodel.worlds.tabletop.world import MAX_HORIZON, TRUST_RADIUS_M, WEIGHTS, TabletopWorld
 
 CALIBRATION_EPISODES = 4000
+_FULL = planning.Protocol()
 
 
 def run(
@@ -29,6 +30,7 @@ def run(
     scenes: int = 100,
     threads: int = 2,
     calibration_episodes: int = CALIBRATION_EPISODES,
+    protocol: planning.Protocol = _FULL,
     on_progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Write ``calibration.json`` and ``card.json`` beside the weights in ``folder`` and return the card.
@@ -39,6 +41,7 @@ def run(
         scenes: planning scenes.
         threads: of torch and of the simulator.
         calibration_episodes: episodes of their own seed that the radius is fitted on.
+        protocol: how hard the planning arms search.
         on_progress: called with what is being done, and how much of how much.
 
     Raises:
@@ -55,7 +58,7 @@ def run(
                 raise WeightsError(
                     str(folder / name), str(error), "what `agentflow world train` wrote"
                 ) from error
-        card = _measured(work, episodes, scenes, threads, calibration_episodes, on_progress)
+        card = _measured(work, episodes, scenes, threads, calibration_episodes, protocol, on_progress)
         for name in ("calibration.json", "card.json"):
             shutil.move(work / name, folder / name)
     return card
@@ -67,6 +70,7 @@ def _measured(
     scenes: int,
     threads: int,
     calibration_episodes: int,
+    protocol: planning.Protocol,
     on_progress: Callable[[str, int, int], None] | None,
 ) -> dict[str, Any]:
     begin = time.monotonic()
@@ -86,7 +90,7 @@ def _measured(
     predictions = measure.predictions(world, episodes, threads=threads, on_progress=on_progress)
     simulator = TabletopSimulator(threads=threads)
     try:
-        plans = planning.measure(world, simulator, scenes, on_progress=on_progress)
+        plans = planning.measure(world, simulator, scenes, protocol, on_progress)
     finally:
         simulator.close()
     card = {
