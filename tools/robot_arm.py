@@ -37,13 +37,14 @@ def execute_in_simulator(
 
 
 @tool(
-    estimate=lambda rollout, size=480, fps=30: Amounts(
-        frames=_frames(rollout, fps), gpu_ms=1500 + 150 * _frames(rollout, fps)
+    estimate=lambda rollout, fps=30, film=True: Amounts(
+        frames=_frames(rollout, fps) * film, gpu_ms=(1500 + 150 * _frames(rollout, fps)) * film
     ),
     hooks=("tool_args", "frames"),
     ladder=[
         ("30 → 10 frames per second", lambda inputs: {**inputs, "fps": 10}),
         ("480 → 240 pixels", lambda inputs: {**inputs, "size": 240}),
+        ("no film, states only", lambda inputs: {**inputs, "film": False}),
     ],
 )
 def render(
@@ -51,11 +52,14 @@ def render(
     goal: dict[str, Any] | None = None,
     size: Annotated[int, Field(ge=64, le=1080)] = 480,
     fps: Annotated[int, Field(ge=10, le=60, multiple_of=10)] = 30,
+    film: bool = True,
     *,
     world: WorldModel,
     call: Call,
-) -> dict[str, Artifact | int]:
+) -> dict[str, Artifact | int | None]:
     """Film a rollout: an MP4 in which uncertainty is drawn as halos, and the trusted horizon as a strip."""
+    if not film:
+        return {"video": None, "frames": 0}
     from agentflow.worldmodel import video
 
     total = _frames(rollout, fps)

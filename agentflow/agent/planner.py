@@ -23,7 +23,7 @@ from agentflow.agent.search import Pool, Search, SearchSettings, bounds
 from agentflow.core.amounts import Amounts
 from agentflow.core.errors import GuardrailBlockedError
 from agentflow.core.protocols import Call
-from agentflow.core.records import Envelope, GuardAction, Hook
+from agentflow.core.records import Envelope, GuardAction, Hook, StepStatus
 from agentflow.execution import values
 from agentflow.execution.call import InnerCallError, Notes, Rung, StepCall
 from agentflow.execution.context import RunContext
@@ -109,7 +109,13 @@ class Planner:
         search = Search(state, task, self._rng(), settings, low, high)
         found = _Found(search, request, goal, state)
         for turn in range(1, request.rounds + 1):
-            await self._round(found, proposal, turn)
+            try:
+                await self._round(found, proposal, turn)
+            except InnerCallError as error:
+                if not (error.status is StepStatus.EXHAUSTED and found.passed and self.context.degrade):
+                    raise
+                self.notes.rungs.append(f"round {turn}: left out, the budget has no room for it")
+                break
             if found.near_enough() or turn == request.rounds:
                 break
             if not found.passed and found.violations:

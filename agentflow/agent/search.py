@@ -104,7 +104,7 @@ class Search:
                 self.pool, self.task, self._rng, settings, settings.noise * 0.5 ** (self.turn - 1)
             )
         for index, (name, actions) in enumerate(list(seeds)[: max(0, len(batch) - 2)]):
-            batch[1 + index], names[1 + index] = _fit(actions, settings.horizon_steps), name
+            batch[1 + index], names[1 + index] = _fit(actions, batch.shape[1]), name
         return np.clip(batch, self._low, self._high).astype(np.float32), names
 
     def tell(self, rollout: Rollout, names: list[str], extra: Floats | float = 0.0) -> Pool:
@@ -113,7 +113,9 @@ class Search:
         pool = Pool(
             rollout.actions, names[: len(rollout.actions)], rollout, terms, self.task.cost(terms) + extra
         )
-        joined = pool if self.pool is None else _joined(self.pool, pool)
+        # a budget may have shortened the horizon since the last round: then what was found at the old one is over
+        same = self.pool is not None and self.pool.actions.shape[1] == pool.actions.shape[1]
+        joined = _joined(self.pool, pool) if self.pool is not None and same else pool
         self.pool = _best(joined, self.settings.elites * 2)
         self.turn += 1
         self.history.append(float(self.pool.cost[0]))
@@ -168,7 +170,7 @@ def _next_round(
     kept: Pool, task: Task, rng: np.random.Generator, settings: SearchSettings, noise: float
 ) -> tuple[Floats, list[str]]:
     elites = kept.actions[: settings.elites]
-    count, horizon, size = settings.candidates, settings.horizon_steps, elites.shape[-1]
+    count, horizon, size = settings.candidates, elites.shape[1], elites.shape[-1]
     # favour the best: parent k is drawn with weight 1/(k+1)
     weight = 1 / (1 + np.arange(len(elites)))
     parents = rng.choice(len(elites), count, p=weight / weight.sum())

@@ -154,6 +154,9 @@ class UnsupportedCallError(UserError):
         super().__init__(f"'{name}' does not support {call}. It supports: {', '.join(self.supported)}.")
 
 
+_FILE_KEYS = {"micro_usd": "usd", "gpu_ms": "gpu_seconds", "wall_ms": "wall_clock"}
+
+
 class BudgetExceededError(RunError):
     """A cap would be passed. Nothing beyond it was spent."""
 
@@ -162,9 +165,10 @@ class BudgetExceededError(RunError):
     def __init__(self, scope: str, dimension: str, requested: int, left: int, cap: int) -> None:
         self.scope, self.dimension = scope, dimension
         self.requested, self.left, self.cap = requested, left, cap
+        key = _FILE_KEYS.get(dimension, dimension)
         super().__init__(
             f"budget of {scope}: {dimension} would pass its cap: asked for {requested}, "
-            f"left {left} of {cap}. Raise `budget.{dimension}` in the workflow, or ask for less."
+            f"left {left} of {cap}. Raise `budget.{key}` in the workflow, or ask for less."
         )
 
 

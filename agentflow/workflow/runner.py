@@ -85,7 +85,7 @@ class Workshop:
         self.ledger.open_scope(PROJECT_SCOPE, Amounts.unlimited())
         self.artifacts = FileArtifacts(self.folder)
         self.exporters = Exporters.from_environment()
-        self._worlds: dict[str, Any] = {}
+        self.worlds: dict[str, Any] = {}  # by their name in the file; a program may put its own in here
         self._simulators: dict[str, Any] = {}
         self._chats: dict[str, ChatModel | None] = {}
 
@@ -103,7 +103,7 @@ class Workshop:
     def world(self, name: str | None) -> Any:
         """Return an opened world of the file; without a name, its only one."""
         key, spec = self._world_spec(name)
-        if key not in self._worlds:
+        if key not in self.worlds:
             if spec.url:
                 raise InvalidInputError(
                     f"worlds.{key}.url",
@@ -111,8 +111,8 @@ class Workshop:
                     "`use: <name>`; world servers are not part of this version yet",
                 )
             weights = self.project.root / spec.weights if spec.weights else None
-            self._worlds[key] = catalog.open_world(spec.use or key, device=spec.device, weights=weights)
-        return self._worlds[key]
+            self.worlds[key] = catalog.open_world(spec.use or key, device=spec.device, weights=weights)
+        return self.worlds[key]
 
     def simulator(self, name: str | None) -> Any:
         """Return the true simulator of a world of the file."""

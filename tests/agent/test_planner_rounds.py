@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from agentflow import Amounts
 from agentflow.sdk import Agentflow
+from agentflow.worldmodel.worlds.tabletop.world import TabletopWorld
 
 SCENE = {
     "bodies": {
@@ -160,3 +162,26 @@ def test_a_tight_budget_gives_up_candidates_and_the_run_says_so(plan: Any) -> No
     if tight.status == "degraded":
         assert tight.steps["plan"]["output"]["tried"] < 4096
         assert tight.steps["plan"]["status"] == "degraded"
+
+
+class DearWorld(TabletopWorld):
+    """The learned world at a price that only the first round can pay."""
+
+    def estimate(self, sequences: int, horizon_steps: int) -> Amounts:
+        return Amounts(gpu_ms=59_000)
+
+
+def test_a_round_that_the_budget_has_no_room_for_is_left_out_and_the_plan_so_far_stands(
+    tmp_path: Path,
+) -> None:
+    budget = "{gpu_seconds: 59, on_exhausted: degrade}"
+    parts = {"budget": budget, "guardrails": "[]", "candidates": 2, "rounds": 3, "rest": ""}
+    (tmp_path / "workflows.yaml").write_text(FILE.format(scene=json.dumps(SCENE), **parts))
+    with Agentflow.open(tmp_path) as flow:
+        flow.workshop.worlds["tabletop"] = DearWorld("cpu")
+        result = flow.run("work")
+        steps = {step.path: step.envelope for step in flow.workshop.store.steps(result.run_id)}
+    assert result.status == "degraded", result.error
+    assert result.steps["plan"]["output"]["candidates"]
+    envelope = steps["plan"]
+    assert envelope.rungs[-1] == "round 2: left out, the budget has no room for it"

@@ -96,6 +96,18 @@ def test_a_refused_sequence_falls_behind() -> None:
     assert one.pool.sources[0] != "mine"
 
 
+def test_a_horizon_that_a_budget_shortened_is_searched_on() -> None:
+    low, high = bounds(Line())  # type: ignore[arg-type]
+    one = Search(
+        np.zeros(1, np.float32), Reach(0.8), np.random.default_rng(0), SearchSettings(8, 20, 3), low, high
+    )
+    for horizon in (20, 9, 9):
+        batch, names = one.ask([("mine", np.full((20, 1), 0.1, np.float32))])
+        pool = one.tell(Line().predict(one.state, batch[:, :horizon]), names)
+        assert pool.actions.shape[1] == horizon
+    assert batch.shape[1] == 9
+
+
 def test_no_rounds_is_an_error() -> None:
     with pytest.raises(InvalidInputError, match="at least 1"):
         _search(rounds=0)
