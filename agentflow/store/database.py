@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from sqlmodel import SQLModel
 
 from agentflow.core.errors import StorageError
 from agentflow.store import tables
+from agentflow.store.prepared import Prepared
 
 BUSY_MS = 10_000
 
@@ -94,8 +96,22 @@ def insert_new(connection: Connection, table: type[SQLModel], rows: list[dict[st
     """Insert the rows whose keys are not there yet; return how many that were."""
     if not rows:
         return 0
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows).rowcount
+    return connection.execute(_insert_new(table, connection.dialect.name), rows).rowcount
+
+
+@cache
+def insert_new_prepared(table: type[SQLModel], dialect: str) -> Prepared:
+    """Return the insert of one whole row whose key is not there yet, for the hot path."""
+    return Prepared(_insert_new(table, dialect), [column.name for column in _columns(table)])
+
+
+@cache
+def _insert_new(table: type[SQLModel], dialect: str) -> Any:
+    return (postgresql if dialect == "postgresql" else sqlite).insert(table).on_conflict_do_nothing()
+
+
+def _columns(table: type[SQLModel]) -> list[Any]:
+    return list(table.__table__.columns)  # type: ignore[attr-defined]
 
 
 def _our_tables() -> list[Any]:
@@ -117,10 +133,11 @@ def _speak_sqlite(engine: Engine, busy_s: float) -> None:
     def _begun(connection: Connection) -> None:
         mode = connection.get_execution_options().get("agentflow_mode")
         if mode is None:
-            connection.exec_driver_sql("BEGIN")
+            connection.connection.cursor().execute("BEGIN")
             return
-        connection.exec_driver_sql(f"PRAGMA synchronous={mode}")
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        cursor = connection.connection.cursor()
+        cursor.execute(f"PRAGMA synchronous={mode}")
+        cursor.execute("BEGIN IMMEDIATE")
 
 
 def _write_ahead(raw: Any, busy_s: float) -> None:

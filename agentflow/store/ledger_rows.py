@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Update, UpdateBase, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlmodel import col
 
 from agentflow.core.amounts import DIMENSIONS, Amounts
 from agentflow.store.database import insert_new
+from agentflow.store.prepared import Prepared
 from agentflow.store.tables import HoldRow, ScopeRow
 
 
@@ -74,21 +75,21 @@ def hold_in_scopes(connection: Connection, scopes: Sequence[str], amounts: Amoun
     Where one of them had no room, the caller must roll back.
     """
     values = {**_scope_ids(scopes), **_named("take", amounts)}
-    return set(connection.execute(_hold_statement(len(scopes)), values).scalars())
+    return {name for (name,) in _hold_statement(len(scopes)).run(connection, values).fetchall()}
 
 
 def book_in_scopes(connection: Connection, scopes: Sequence[str], reserved: Amounts, booked: Amounts) -> None:
     """Turn what was reserved in ``scopes`` into what is booked as spent."""
     values = {**_scope_ids(scopes), **_named("free", reserved), **_named("book", booked)}
-    connection.execute(_book_statement(len(scopes)), values)
+    _book_statement(len(scopes)).run(connection, values)
 
 
 def insert_hold(
     connection: Connection, hold_id: str, key: str, scope: str, owner: str, reserved: Amounts, taken_ms: int
 ) -> None:
     """Insert an open hold."""
-    connection.execute(
-        _INSERT_HOLD,
+    _INSERT_HOLD.run(
+        connection,
         {
             "id": hold_id,
             "key": key,
@@ -109,8 +110,8 @@ def read_hold(connection: Connection, hold_id: str) -> StoredHold | None:
 
 def read_open_hold(connection: Connection, key: str) -> StoredHold | None:
     """Return the open hold of a key."""
-    row = connection.execute(_OPEN_HOLD_BY_KEY, {"hold_key": key}).first()
-    return None if row is None else _hold(row)
+    row = _OPEN_HOLD_BY_KEY.run(connection, {"hold_key": key, "hold_state": "held"}).fetchone()
+    return None if row is None else read_hold(connection, row[0])
 
 
 def close_hold(
@@ -119,12 +120,13 @@ def close_hold(
     """Close an open hold; return False where it was closed before."""
     values = {
         "hold_id": hold_id,
+        "old_state": "held",
         "new_state": state,
         "now_booked": booked.model_dump_json(),
         "now_overrun": overrun.model_dump_json(),
         "now_ms": closed_ms,
     }
-    return connection.execute(_CLOSE_HOLD, values).rowcount == 1
+    return _CLOSE_HOLD.run(connection, values).rowcount == 1
 
 
 def open_holds_below(connection: Connection, scope: str, *, not_of: str) -> list[StoredHold]:
@@ -143,13 +145,17 @@ def open_holds_below(connection: Connection, scope: str, *, not_of: str) -> list
 _SCOPE_BY_ID = select(*ScopeRow.__table__.columns).where(  # type: ignore[attr-defined]
     col(ScopeRow.id) == bindparam("scope")
 )
-_INSERT_HOLD = insert(HoldRow)
+_INSERT_HOLD = Prepared(insert(HoldRow), ("id", "key", "scope", "owner", "state", "reserved", "taken_ms"))
 _HOLDS = select(*HoldRow.__table__.columns)  # type: ignore[attr-defined]
 _HOLD_BY_ID = _HOLDS.where(col(HoldRow.id) == bindparam("hold_id"))
-_OPEN_HOLD_BY_KEY = _HOLDS.where(col(HoldRow.key) == bindparam("hold_key"), col(HoldRow.state) == "held")
-_CLOSE_HOLD = (
+_OPEN_HOLD_BY_KEY = Prepared(
+    select(col(HoldRow.id)).where(
+        col(HoldRow.key) == bindparam("hold_key"), col(HoldRow.state) == bindparam("hold_state")
+    )
+)
+_CLOSE_HOLD = Prepared(
     update(HoldRow)
-    .where(col(HoldRow.id) == bindparam("hold_id"), col(HoldRow.state) == "held")
+    .where(col(HoldRow.id) == bindparam("hold_id"), col(HoldRow.state) == bindparam("old_state"))
     .values(
         state=bindparam("new_state"),
         booked=bindparam("now_booked"),
@@ -165,18 +171,18 @@ def _column(part: str, name: str) -> Any:
 
 # Both statements are built once for each length of a chain: building them costs more than running them.
 @cache
-def _hold_statement(scopes: int) -> UpdateBase:
+def _hold_statement(scopes: int) -> Prepared:
     statement = update(ScopeRow).where(col(ScopeRow.id).in_([bindparam(f"scope_{i}") for i in range(scopes)]))
     for name in DIMENSIONS:
         take: Any = bindparam(f"take_{name}")
         # cap - held - spent never overflows 64 bits; held + spent + take could.
         room = _column("cap", name) - _column("held", name) - _column("spent", name)
         statement = statement.where(room >= take).values({f"held_{name}": _column("held", name) + take})
-    return statement.returning(col(ScopeRow.id))
+    return Prepared(statement.returning(col(ScopeRow.id)))
 
 
 @cache
-def _book_statement(scopes: int) -> Update:
+def _book_statement(scopes: int) -> Prepared:
     statement = update(ScopeRow).where(col(ScopeRow.id).in_([bindparam(f"scope_{i}") for i in range(scopes)]))
     for name in DIMENSIONS:
         changed = {
@@ -184,7 +190,7 @@ def _book_statement(scopes: int) -> Update:
             f"spent_{name}": _column("spent", name) + bindparam(f"book_{name}"),
         }
         statement = statement.values(changed)
-    return statement
+    return Prepared(statement)
 
 
 def _scope_ids(scopes: Sequence[str]) -> dict[str, str]:

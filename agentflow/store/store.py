@@ -23,7 +23,8 @@ from agentflow.core.records import (
     StepStatus,
     digest_of,
 )
-from agentflow.store.database import BUSY_MS, Database, insert_new
+from agentflow.store.database import BUSY_MS, Database, insert_new, insert_new_prepared
+from agentflow.store.prepared import Prepared
 from agentflow.store.records import RunRecord, StepRecord
 from agentflow.store.tables import ArtifactRow, RunArtifactRow, RunRow, ScoreRow, StepRow, VerdictRow
 
@@ -179,8 +180,8 @@ class Store:
     def find_step(self, key: str) -> Envelope | None:
         """Return the outcome of a finished step, or None where it is not finished."""
         with self.database.read() as connection:
-            row = connection.execute(_ENVELOPE_BY_KEY, {"key": key}).first()
-        return None if row is None else Envelope.model_validate_json(row.envelope)
+            row = _ENVELOPE_BY_KEY.run(connection, {"step": key}).fetchone()
+        return None if row is None else Envelope.model_validate_json(row[0])
 
     def record_step(
         self,
@@ -227,7 +228,8 @@ class Store:
             "started_ms": started_ms,
             "ended_ms": now_ms(),
         }
-        if not insert_new(transaction, StepRow, [step]) and not _replace(transaction, step):
+        inserted = insert_new_prepared(StepRow, transaction.dialect.name).run(transaction, step).rowcount
+        if inserted < 1 and not _replace(transaction, step):
             return False
         if envelope.status is StepStatus.CALLED:
             _link_artifacts(transaction, run_id, path, envelope.artifacts)
@@ -304,7 +306,7 @@ def _columns(table: type[SQLModel]) -> list[Any]:
 
 
 _RUN_BY_ID = select(*_columns(RunRow)).where(col(RunRow.id) == bindparam("run_id"))
-_ENVELOPE_BY_KEY = select(col(StepRow.envelope)).where(col(StepRow.key) == bindparam("key"))
+_ENVELOPE_BY_KEY = Prepared(select(col(StepRow.envelope)).where(col(StepRow.key) == bindparam("step")))
 
 
 _FINAL = [status.value for status in (StepStatus.OK, StepStatus.DEGRADED, StepStatus.SKIPPED)]
@@ -366,5 +368,7 @@ def _link_artifacts(connection: Connection, run_id: str, step: str, artifacts: I
         }
         for artifact in listed
     ]
+    if not listed:
+        return
     insert_new(connection, ArtifactRow, files)
     insert_new(connection, RunArtifactRow, links)
