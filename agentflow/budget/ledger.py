@@ -29,6 +29,7 @@ from agentflow.store import ledger_rows as rows
 from agentflow.store.store import Store, now_ms
 
 _CEILING = Amounts.unlimited()
+_NOTHING = Amounts()
 # The largest number that the database holds: it fits under no cap, so it is refused as too much.
 _TOO_MUCH = Amounts(**dict.fromkeys(DIMENSIONS, 2 * UNLIMITED - 1))
 
@@ -133,6 +134,21 @@ class Ledger:
             rows.insert_hold(transaction, hold.id, key, scope, self.owner, amounts, now_ms())
         return hold
 
+    def nothing(self, scope: str, key: str) -> Hold:
+        """Return the hold of a call that is to use nothing that any cap limits: it takes no room and no row.
+
+        What the call uses nevertheless is booked by `settle` as far as the caps have room, as for every hold;
+        settle it once.
+
+        Raises:
+            UnknownNameError: there is no such scope.
+        """
+        chain = self._chains.get(scope)
+        if chain is None:
+            with self._store.database.read() as connection:
+                chain = self._chain(connection, scope)
+        return Hold(id="", key=key, scopes=chain, amounts=Amounts())
+
     def settle(self, hold: Hold, actual: Amounts, transaction: Connection | None = None) -> Settlement:
         """Book what was really used, and give back the rest of the hold. A second time changes nothing.
 
@@ -178,6 +194,8 @@ class Ledger:
 
     def _close(self, hold: Hold, state: str, actual: Amounts, transaction: Connection | None) -> Settlement:
         with self._taking_part(transaction) as connection:
+            if not hold.id:
+                return self._book(connection, hold, actual)
             overrun = Amounts()
             if actual.first_above(hold.amounts):
                 beyond = actual.minus(hold.amounts)
@@ -186,6 +204,16 @@ class Ledger:
             if not rows.close_hold(connection, hold.id, state, booked, overrun, now_ms()):
                 return self._closed_before(connection, hold, actual)
             rows.book_in_scopes(connection, hold.scopes, hold.amounts, booked)
+        return Settlement(booked=booked, overrun=overrun)
+
+    def _book(self, connection: Connection, hold: Hold, actual: Amounts) -> Settlement:
+        if actual == _NOTHING:
+            return Settlement(booked=actual, overrun=actual)
+        if rows.spend_in_scopes(connection, hold.scopes, actual.at_most(_TOO_MUCH)):
+            return Settlement(booked=actual, overrun=_NOTHING)
+        overrun = actual.minus(self._left(connection, hold.scopes))
+        booked = actual.minus(overrun)
+        rows.book_in_scopes(connection, hold.scopes, _NOTHING, booked)
         return Settlement(booked=booked, overrun=overrun)
 
     def _closed_before(self, connection: Connection, hold: Hold, actual: Amounts) -> Settlement:

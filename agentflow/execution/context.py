@@ -62,14 +62,26 @@ class RunContext:
     degrade: bool = False
     view: dict[str, Any] = field(default_factory=lambda: {"inputs": {}, "steps": {}})
     resources: dict[str, asyncio.Semaphore] = field(default_factory=dict)
+    resumed: bool = True
+    """Whether the store may hold steps of this run that another process, or an earlier pass, left there."""
+    recorded: set[str] = field(default_factory=set)
+    """The keys of the steps that this pass put on record."""
     holds: set[str] = field(default_factory=set)
     """The open holds of calls at work in this run, those on wall-clock alone left out."""
     capped: dict[str, bool] = field(default_factory=dict)
+    limited: dict[str, bool] = field(default_factory=dict)
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set, and replaced by a new one, whenever a hold is settled."""
 
+    @property
+    def watched(self) -> bool:
+        """Whether anybody listens."""
+        return self.listener is not nobody
+
     def emit(self, kind: str, step: str = "", text: str = "", **rest: Any) -> None:
         """Tell whoever watches; nothing they do can fail the run."""
+        if not self.watched:
+            return
         with contextlib.suppress(Exception):
             self.listener(Event(kind, step, text, rest.pop("done", 0), rest.pop("total", 0), rest))
 
@@ -79,6 +91,12 @@ class RunContext:
             caps = [self.ledger.usage(name).cap.wall_ms for name in {scope, self.scope}]
             self.capped[scope] = min(caps) < UNLIMITED // 2
         return self.capped[scope]
+
+    def wall_limited(self, scope: str) -> bool:
+        """Whether any cap, of this run or above it, limits wall-clock time: then a step has to hold it."""
+        if scope not in self.limited:
+            self.limited[scope] = self.ledger.left(scope).wall_ms < UNLIMITED // 2
+        return self.limited[scope]
 
     def release(self, hold_id: str) -> None:
         """Note that a hold is settled, and wake the calls that wait for room in a budget."""

@@ -94,7 +94,8 @@ class _Envelope:
             except Exception as error:
                 envelope = self._failed(error)
             span.envelope(envelope)
-        context.emit("step_finished", call.path, call.name, envelope=envelope.model_dump(mode="json"))
+        if context.watched:
+            context.emit("step_finished", call.path, call.name, envelope=envelope.model_dump(mode="json"))
         return envelope
 
     async def _guarded(self) -> Envelope:
@@ -126,6 +127,8 @@ class _Envelope:
         """Return how this very call ended before: finished, refused, or paid for and then cut off."""
         call = self.call
         key = step_key(self.context.run_id, call.path, call.iteration, self.so_far.digest)
+        if not self.context.resumed and key not in self.context.recorded:
+            return None
         envelope = self.context.store.find_step(key)
         ended = (StepStatus.CALLED, StepStatus.REFUSED)
         if envelope is None or envelope.status in ended or envelope.usable:
@@ -278,9 +281,12 @@ class _Envelope:
             settled = context.settled
             try:
                 with context.tracer.reserve(call.scope) as span:
+                    if self._nothing_to_hold(amounts):
+                        span.reserved(Amounts())
+                        return context.ledger.nothing(call.scope, key), inputs
                     hold = context.ledger.reserve(call.scope, amounts, key)
                     span.reserved(amounts)
-                if amounts.model_copy(update={"wall_ms": 0}) != Amounts():
+                if _beside_wall(amounts):
                     context.holds.add(hold.id)
                 return hold, inputs
             except BudgetExceededError as error:
@@ -294,6 +300,12 @@ class _Envelope:
                 if values.digest(changed) != values.digest(inputs):
                     inputs = (await self._check(call.before, changed)).value
                     done.given_up.append(name)
+
+    def _nothing_to_hold(self, amounts: Amounts) -> bool:
+        """Whether it is nothing but time, which no cap limits: that is booked when it has passed."""
+        if _beside_wall(amounts):
+            return False
+        return not amounts.wall_ms or not self.context.wall_limited(self.call.scope)
 
     def _held_by_others(self, error: BudgetExceededError) -> bool:
         """Whether calls that run beside this one hold what it lacks, and may give some of it back."""
@@ -372,6 +384,8 @@ class _Envelope:
 
     def _put(self, envelope: Envelope, transaction: Any) -> None:
         call = self.call
+        key = step_key(self.context.run_id, call.path, call.iteration, self.so_far.digest)
+        self.context.recorded.add(key)
         self.context.store.record_step(
             self.context.run_id,
             call.path,
@@ -381,3 +395,7 @@ class _Envelope:
             started_ms=self.started_ms,
             transaction=transaction,
         )
+
+
+def _beside_wall(amounts: Amounts) -> bool:
+    return bool(amounts.tokens or amounts.micro_usd or amounts.gpu_ms or amounts.frames)

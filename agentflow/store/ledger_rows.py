@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, literal_column, select, update
 from sqlmodel import col
 
 from agentflow.core.amounts import DIMENSIONS, Amounts
@@ -84,6 +84,18 @@ def book_in_scopes(connection: Connection, scopes: Sequence[str], reserved: Amou
     _book_statement(len(scopes)).run(connection, values)
 
 
+def spend_in_scopes(connection: Connection, scopes: Sequence[str], booked: Amounts) -> bool:
+    """Book amounts that were not held, where all of ``scopes`` have room; else change nothing."""
+    values = {**_scope_ids(scopes), **_named("take", booked)}
+    spent = [name for (name,) in _spend_statement(len(scopes)).run(connection, values).fetchall()]
+    if len(spent) == len(scopes):
+        return True
+    for name in spent:
+        undo = {"scope_0": name, **_named("take", booked)}
+        _unspend_statement().run(connection, undo)
+    return False
+
+
 def insert_hold(
     connection: Connection, hold_id: str, key: str, scope: str, owner: str, reserved: Amounts, taken_ms: int
 ) -> None:
@@ -110,7 +122,7 @@ def read_hold(connection: Connection, hold_id: str) -> StoredHold | None:
 
 def read_open_hold(connection: Connection, key: str) -> StoredHold | None:
     """Return the open hold of a key."""
-    row = _OPEN_HOLD_BY_KEY.run(connection, {"hold_key": key, "hold_state": "held"}).fetchone()
+    row = _OPEN_HOLD_BY_KEY.run(connection, {"hold_key": key}).fetchone()
     return None if row is None else read_hold(connection, row[0])
 
 
@@ -120,7 +132,6 @@ def close_hold(
     """Close an open hold; return False where it was closed before."""
     values = {
         "hold_id": hold_id,
-        "old_state": "held",
         "new_state": state,
         "now_booked": booked.model_dump_json(),
         "now_overrun": overrun.model_dump_json(),
@@ -145,17 +156,17 @@ def open_holds_below(connection: Connection, scope: str, *, not_of: str) -> list
 _SCOPE_BY_ID = select(*ScopeRow.__table__.columns).where(  # type: ignore[attr-defined]
     col(ScopeRow.id) == bindparam("scope")
 )
+# Written out: only so does the database see that its index of open holds serves.
+_HELD: Any = literal_column("'held'")
 _INSERT_HOLD = Prepared(insert(HoldRow), ("id", "key", "scope", "owner", "state", "reserved", "taken_ms"))
 _HOLDS = select(*HoldRow.__table__.columns)  # type: ignore[attr-defined]
 _HOLD_BY_ID = _HOLDS.where(col(HoldRow.id) == bindparam("hold_id"))
 _OPEN_HOLD_BY_KEY = Prepared(
-    select(col(HoldRow.id)).where(
-        col(HoldRow.key) == bindparam("hold_key"), col(HoldRow.state) == bindparam("hold_state")
-    )
+    select(col(HoldRow.id)).where(col(HoldRow.key) == bindparam("hold_key"), col(HoldRow.state) == _HELD)
 )
 _CLOSE_HOLD = Prepared(
     update(HoldRow)
-    .where(col(HoldRow.id) == bindparam("hold_id"), col(HoldRow.state) == bindparam("old_state"))
+    .where(col(HoldRow.id) == bindparam("hold_id"), col(HoldRow.state) == _HELD)
     .values(
         state=bindparam("new_state"),
         booked=bindparam("now_booked"),
@@ -179,6 +190,24 @@ def _hold_statement(scopes: int) -> Prepared:
         room = _column("cap", name) - _column("held", name) - _column("spent", name)
         statement = statement.where(room >= take).values({f"held_{name}": _column("held", name) + take})
     return Prepared(statement.returning(col(ScopeRow.id)))
+
+
+@cache
+def _spend_statement(scopes: int) -> Prepared:
+    statement = update(ScopeRow).where(col(ScopeRow.id).in_([bindparam(f"scope_{i}") for i in range(scopes)]))
+    for name in DIMENSIONS:
+        take: Any = bindparam(f"take_{name}")
+        room = _column("cap", name) - _column("held", name) - _column("spent", name)
+        statement = statement.where(room >= take).values({f"spent_{name}": _column("spent", name) + take})
+    return Prepared(statement.returning(col(ScopeRow.id)))
+
+
+@cache
+def _unspend_statement() -> Prepared:
+    statement = update(ScopeRow).where(col(ScopeRow.id) == bindparam("scope_0"))
+    for name in DIMENSIONS:
+        statement = statement.values({f"spent_{name}": _column("spent", name) - bindparam(f"take_{name}")})
+    return Prepared(statement)
 
 
 @cache

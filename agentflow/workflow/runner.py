@@ -280,7 +280,7 @@ class Runner:
             run_id=run_id, scope=f"run:{run_id}", seed=self.seed, folder=folder, store=shop.store, ledger=shop.ledger,
             artifacts=shop.artifacts, tracer=tracer, registry=shop.project.registry, worlds=shop.world,
             simulators=shop.simulator, models=shop.chat, listener=self.listener,
-            degrade=self.workflow.budget.on_exhausted == "degrade",
+            degrade=self.workflow.budget.on_exhausted == "degrade", resumed=resumed,
         )  # fmt: skip
         context.view["inputs"] = inputs
         equipment = Equipment(
