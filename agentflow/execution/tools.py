@@ -124,7 +124,14 @@ async def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
 
 
 def _known(function: Callable[..., Any], arguments: dict[str, Any]) -> dict[str, Any]:
+    names = _parameters(function)
+    return arguments if names is None else {name: arguments[name] for name in arguments if name in names}
+
+
+@lru_cache(maxsize=1024)
+def _parameters(function: Callable[..., Any]) -> frozenset[str] | None:
+    """Return the names that a function takes, or None where it takes any."""
     parameters = inspect.signature(function).parameters
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return arguments
-    return {name: value for name, value in arguments.items() if name in parameters}
+        return None
+    return frozenset(parameters)

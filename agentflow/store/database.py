@@ -38,6 +38,8 @@ class Database:
         self._busy_s = busy_ms / 1000
         # One writer at a time within the process: SQLite's own waiting polls, a lock does not.
         self._writing = threading.Lock()
+        self._standing: Connection | None = None
+        self._mode = ""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -56,10 +58,14 @@ class Database:
         Raises:
             StorageError: the file is locked, corrupt, full or cannot be written.
         """
-        with self._errors("a record"), self._turn(), self._engine.connect() as connection:
-            connection = connection.execution_options(agentflow_mode="full" if durable else "normal")
-            with connection.begin():
-                yield connection
+        with self._errors("a record"), self._turn():
+            try:
+                connection = self._writer("full" if durable else "normal")
+                with connection.begin():
+                    yield connection
+            except BaseException:
+                self._forget_writer()
+                raise
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -73,7 +79,22 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
+        self._forget_writer()
         self._engine.dispose()
+
+    def _writer(self, mode: str) -> Connection:
+        """Return the connection that all writing shares, whose commits are as durable as ``mode`` says."""
+        if self._standing is None:
+            self._standing = self._engine.connect().execution_options(agentflow_writes=True)
+        if mode != self._mode:
+            self._standing.connection.cursor().execute(f"PRAGMA synchronous={mode}")
+            self._mode = mode
+        return self._standing
+
+    def _forget_writer(self) -> None:
+        standing, self._standing, self._mode = self._standing, None, ""
+        if standing is not None:
+            standing.close()
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -131,13 +152,8 @@ def _speak_sqlite(engine: Engine, busy_s: float) -> None:
 
     @event.listens_for(engine, "begin")
     def _begun(connection: Connection) -> None:
-        mode = connection.get_execution_options().get("agentflow_mode")
-        if mode is None:
-            connection.connection.cursor().execute("BEGIN")
-            return
-        cursor = connection.connection.cursor()
-        cursor.execute(f"PRAGMA synchronous={mode}")
-        cursor.execute("BEGIN IMMEDIATE")
+        writes = "agentflow_writes" in connection.get_execution_options()
+        connection.connection.cursor().execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
 def _write_ahead(raw: Any, busy_s: float) -> None:

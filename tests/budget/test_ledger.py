@@ -245,3 +245,20 @@ def test_the_database_itself_refuses_a_booking_above_a_cap(ledger: Ledger, tmp_p
             file.execute(f"UPDATE ledger_scopes SET {change} WHERE id = 'run'")  # noqa: S608 -- our own words
     file.close()
     assert ledger.usage("run").held == NOTHING
+
+
+def test_what_needs_no_hold_takes_no_room_and_books_what_it_used(ledger: Ledger) -> None:
+    ledger.open_scope("free", Amounts.unlimited())
+    hold = ledger.nothing("free", "key")
+    assert ledger.usage("free").held == Amounts()
+    settlement = ledger.settle(hold, Amounts(wall_ms=7))
+    assert settlement == Settlement(booked=Amounts(wall_ms=7), overrun=Amounts())
+    assert ledger.usage("free").spent == Amounts(wall_ms=7)
+
+
+def test_what_had_no_hold_is_still_booked_under_no_cap(ledger: Ledger) -> None:
+    ledger.open_scope("above", Amounts(tokens=3))
+    ledger.open_scope("below", Amounts(tokens=10), "above")
+    settlement = ledger.settle(ledger.nothing("below", "key"), Amounts(tokens=5))
+    assert settlement == Settlement(booked=Amounts(tokens=3), overrun=Amounts(tokens=2))
+    assert ledger.usage("below").spent == ledger.usage("above").spent == Amounts(tokens=3)
