@@ -57,6 +57,7 @@ class _Progress:
     """What has happened in one step so far."""
 
     digest: str = ""
+    key: str = ""
     attempts: int = 0
     usage: Amounts = field(default_factory=Amounts)
     verdicts: list[GuardRecord] = field(default_factory=list)
@@ -104,6 +105,7 @@ class _Envelope:
             return self._record(self._envelope(StepStatus.SKIPPED, None, None))
         inputs = call.inputs()
         done.digest = values.digest(inputs)
+        done.key = step_key(self.context.run_id, call.path, call.iteration, done.digest)
         known = self._known()
         if known is not None and known.status is not StepStatus.CALLED:
             return known
@@ -125,8 +127,7 @@ class _Envelope:
 
     def _known(self) -> Envelope | None:
         """Return how this very call ended before: finished, refused, or paid for and then cut off."""
-        call = self.call
-        key = step_key(self.context.run_id, call.path, call.iteration, self.so_far.digest)
+        key = self.so_far.key
         if not self.context.resumed and key not in self.context.recorded:
             return None
         envelope = self.context.store.find_step(key)
@@ -202,6 +203,8 @@ class _Envelope:
 
     def _refuse_overrun(self, hold: Hold, settlement: Settlement) -> None:
         """End the step where it used more than it held and more than any cap had room for."""
+        if not _beside_wall(settlement.overrun):
+            return
         over = settlement.overrun.model_copy(update={"wall_ms": 0})
         if dimension := over.first_above(Amounts()):
             asked = getattr(hold.amounts, dimension)
@@ -384,8 +387,7 @@ class _Envelope:
 
     def _put(self, envelope: Envelope, transaction: Any) -> None:
         call = self.call
-        key = step_key(self.context.run_id, call.path, call.iteration, self.so_far.digest)
-        self.context.recorded.add(key)
+        self.context.recorded.add(self.so_far.key)
         self.context.store.record_step(
             self.context.run_id,
             call.path,

@@ -56,6 +56,7 @@ class TracedSpan:
         *,
         capture: bool,
         name: str,
+        common: Mapping[str, str],
         attributes: dict[str, Any],
         kind: SpanKind = SpanKind.INTERNAL,
         links: Sequence[SpanContext] = (),
@@ -65,7 +66,10 @@ class TracedSpan:
     ) -> None:
         self._tracer, self._cleaner, self._capture = tracer, cleaner, capture
         self._name, self._kind, self._links = name, kind, links
-        self._attributes = attributes
+        self._common, self._attributes = (
+            common,
+            attributes,
+        )  # what is common to a run's spans is clean already
         self._step = step
         self._output_name = output_name
         self._on_score = on_score
@@ -78,7 +82,8 @@ class TracedSpan:
             self._step_token = current_step.set(self._step)
         clean = self._cleaner.attribute
         step = current_step.get()
-        attributes = {name: clean(value) for name, value in self._attributes.items() if value is not None}
+        cleaned = {name: clean(value) for name, value in self._attributes.items() if value is not None}
+        attributes: dict[str, Any] = {**self._common, **cleaned}
         if step is not None:
             attributes[names.STEP_ID] = clean(step)
         self._span = self._tracer.start_span(

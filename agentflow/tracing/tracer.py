@@ -71,11 +71,8 @@ class RunTracer:
         if exporters.spans is not None:
             self._provider.add_span_processor(exporters.spans)
         self._tracer = self._provider.get_tracer("agentflow")
-        self._common = {
-            names.RUN_ID: run_id,
-            names.SESSION_ID: run_id,
-            names.GEN_AI_CONVERSATION_ID: run_id,
-        }
+        shared = (names.RUN_ID, names.SESSION_ID, names.GEN_AI_CONVERSATION_ID)
+        self._common = dict.fromkeys(shared, cleaner.text(run_id))
 
     @property
     def path(self) -> Path:
@@ -252,11 +249,17 @@ class RunTracer:
     def _span(
         self, name: str, span_kind: str, attributes: dict[str, Any], *, content: Any = None, **rest: Any
     ) -> TracedSpan:
-        said = {**self._common, names.SPAN_KIND: span_kind, **attributes}
+        said = {names.SPAN_KIND: span_kind, **attributes}
         if self.capture and content is not None:
             said |= content_attributes(content)
         return TracedSpan(
-            self._tracer, self._cleaner, capture=self.capture, name=name, attributes=said, **rest
+            self._tracer,
+            self._cleaner,
+            capture=self.capture,
+            name=name,
+            common=self._common,
+            attributes=said,
+            **rest,
         )
 
     def _emit_score(self, record: ScoreRecord, label: str | None, target: SpanContext) -> None:
