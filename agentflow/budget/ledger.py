@@ -12,6 +12,8 @@ What is promised, for every scope and dimension, with many processes on one file
   because somebody else's bill outlives this machine. Holds on local compute (GPU, frames, wall-clock)
   outlive the process but may be lost with the machine's last moments, like the work itself. A lost
   settlement only over-counts.
+- **A call that is to use nothing**, where no cap limits wall-clock, takes no hold (`Ledger.nothing`). A crash in
+  it books none of its wall-clock, which no cap counts.
 """
 
 from __future__ import annotations
