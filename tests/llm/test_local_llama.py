@@ -33,15 +33,16 @@ def test_a_real_small_model_answers_by_schema_and_in_a_stream(small_model):
     question = [Message(role="user", content="Give one number.")]
     with LocalLlama("planner", small_model, context=512, threads=1) as chat:
         assert isinstance(chat, ChatModel)
-        answer = asyncio.run(chat.complete(question, schema=SCHEMA, max_tokens=24))
+        answer = asyncio.run(chat.complete(question, schema=SCHEMA, max_tokens=48))
         pieces = []
         told = asyncio.run(chat.complete(question, max_tokens=4, on_text=pieces.append))
     assert answer.data["answer"] in range(10)
     assert answer.usage_measured
-    assert 0 < answer.usage.tokens <= chat.estimate(question, 24, schema=SCHEMA).tokens
+    assert 0 < answer.usage.tokens <= chat.estimate(question, 48, schema=SCHEMA).tokens
     assert answer.usage.micro_usd == 0
     assert told.text == "".join(pieces)
-    assert (told.usage_measured, told.output_tokens) == (True, 4)
+    assert told.usage_measured
+    assert 1 <= told.output_tokens <= 4  # it samples, and may be done sooner
 
 
 def test_a_model_that_was_closed_is_loaded_again(small_model):
