@@ -117,6 +117,11 @@ class Agentflow:
             yield await task
         finally:
             task.cancel()
+            await asyncio.wait(
+                {task}
+            )  # it writes down how it ended, and closes its files, before the loop may go
+            if not task.cancelled():
+                task.exception()
 
     def stream(self, workflow: str, /, *, seed: int = 0, **inputs: Any) -> Iterator[Event | RunResult]:
         """Like `astream`, for programs without an event loop."""

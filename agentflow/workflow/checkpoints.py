@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -58,10 +59,24 @@ async def open_checkpointer(path: Path) -> AsyncIterator[Any]:
     from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
     serializer = JsonPlusSerializer(allowed_msgpack_modules=None)
+
+    async def opened() -> aiosqlite.Connection:
+        return await aiosqlite.connect(path)
+
     try:
-        async with aiosqlite.connect(path) as connection:
+        opening = asyncio.ensure_future(opened())
+        try:
+            connection = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            await (
+                await opening
+            ).close()  # cut off while it was opening: its thread must not outlive the loop
+            raise
+        try:
             saver = AsyncSqliteSaver(connection, serde=serializer)
             await saver.setup()
             yield saver
+        finally:
+            await connection.close()
     except aiosqlite.Error as error:
         raise StorageError("checkpoints", str(path), error) from error
