@@ -28,6 +28,7 @@ from sqlalchemy import Connection
 from agentflow.core.amounts import DIMENSIONS, UNLIMITED, Amounts
 from agentflow.core.errors import BudgetExceededError, InvalidInputError, UnknownNameError
 from agentflow.store import ledger_rows as rows
+from agentflow.store.leases import Lease
 from agentflow.store.store import Store, now_ms
 
 _CEILING = Amounts.unlimited()
@@ -106,7 +107,7 @@ class Ledger:
             booked = scope.held.plus(scope.spent)
             rows.set_cap(transaction, scope_id, caps.plus(booked.minus(caps)))
 
-    def reserve(self, scope: str, amounts: Amounts, key: str) -> Hold:
+    def reserve(self, scope: str, amounts: Amounts, key: str, *, lease: Lease | None = None) -> Hold:
         """Hold amounts in a scope and all scopes above it, in all dimensions or not at all.
 
         Asking again with the key of a hold that is still open returns that hold and takes nothing. A key
@@ -116,14 +117,16 @@ class Ledger:
             scope: an open scope.
             amounts: an upper bound of what the call may use. The callee must stop itself there.
             key: what the hold is for, such as a step's key and the attempt.
+            lease: the right to spend for a run.
 
         Raises:
+            LeaseLostError: the lease's run is another process's by now.
             BudgetExceededError: names the nearest scope and the dimension without room; nothing was taken.
             UnknownNameError: there is no such scope.
             InvalidInputError: the key's open hold is another process's, or for other amounts.
         """
         paid = bool(amounts.tokens or amounts.micro_usd)
-        with self._store.transaction(durable=paid) as transaction:
+        with self._store.transaction(durable=paid, lease=lease) as transaction:
             chain = self._chain(transaction, scope)
             standing = rows.read_open_hold(transaction, key)
             if standing is not None:

@@ -19,6 +19,8 @@
         ├── StepTimeoutError         a step did not end in time
         ├── ModelError               a language model's endpoint failed; carries what was spent
         ├── StorageError             the disk or the database refused
+        ├── RunHeldError             another process is at work on the run
+        ├── LeaseLostError           this process was, until another one took the run over
         └── RunCancelledError        a person or a signal ended the run
 
 Constructors take facts; the message is made here: what happened, the value, what is allowed, what to do.
@@ -29,6 +31,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from agentflow.core.amounts import Amounts
 
@@ -221,13 +224,50 @@ class ModelError(RunError):
 
 
 class StorageError(RunError):
-    """The disk or the database refused; what was finished before it is kept."""
+    """The disk or the database refused; what was finished before it is kept.
 
-    def __init__(self, what: str, path: str, cause: BaseException | str) -> None:
-        self.what, self.path = what, path
+    ``path`` is a file, or a database server without its password. ``passing`` says that another transaction was in
+    the way and nothing was written: the same may succeed the next time.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        path: str,
+        cause: BaseException | str,
+        todo: str = "Free some space if the disk is full; otherwise check that the file is whole and no other "
+        "program holds it.",
+        *,
+        passing: bool = False,
+    ) -> None:
+        self.what, self.path, self.passing = what, path, passing
+        super().__init__(f"{what}: {path}: {cause}. {todo} What was finished before is kept.")
+
+
+class RunHeldError(RunError):
+    """A run belongs to one process at a time, and another one has it.
+
+    ``holder`` is that process as ``host:pid:start:id``; times are UTC milliseconds.
+    """
+
+    def __init__(self, run_id: str, holder: str, until_ms: int, renewed_ms: int) -> None:
+        self.run_id, self.holder, self.until_ms, self.renewed_ms = run_id, holder, until_ms, renewed_ms
         super().__init__(
-            f"{what}: {path}: {cause}. Free some space if the disk is full; otherwise check "
-            "that the file is whole and no other program holds it. What was finished before is kept."
+            f"run {run_id} is held by {_process(holder)}, which last said so at {_clock(renewed_ms)}. "
+            f"Follow it (agentflow show {run_id}) or end it (agentflow cancel {run_id}); once that process is "
+            f"dead, agentflow resume {run_id} takes over, from another machine after {_clock(until_ms)}."
+        )
+
+
+class LeaseLostError(RunError):
+    """Another process took the run over; nothing was written. ``holder`` is empty where it was given back."""
+
+    def __init__(self, run_id: str, holder: str) -> None:
+        self.run_id, self.holder = run_id, holder
+        now = f"{_process(holder)} has it now" if holder else "nobody has it now"
+        super().__init__(
+            f"run {run_id} is no longer this process's: {now}. Nothing more is written here; "
+            f"what was finished is kept (agentflow show {run_id})."
         )
 
 
@@ -252,3 +292,12 @@ def exit_code_of(kind: str) -> int:
             return error.exit_code
         waiting += error.__subclasses__()
     return 1
+
+
+def _process(holder: str) -> str:
+    host, _, rest = holder.partition(":")
+    return f"process {rest.partition(':')[0]} on {host.partition('@')[0]}"
+
+
+def _clock(milliseconds: int) -> str:
+    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%H:%M:%S} UTC"

@@ -62,8 +62,9 @@ class StepStatus(StrEnum):
 
 
 class RunStatus(StrEnum):
-    """Where a run stands."""
+    """Where a run stands; ``queued`` is a run that waits for a worker, ``waiting`` one that waits for a person."""
 
+    QUEUED = "queued"
     RUNNING = "running"
     WAITING = "waiting"
     SUCCEEDED = "succeeded"

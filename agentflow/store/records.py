@@ -29,6 +29,13 @@ class RunRecord(BaseModel):
     manifest: dict[str, Any] | None = None
     """Which guardrails were asked for, which ran, what they found."""
     trace_path: str | None = None
+    reused_from: str | None = None
+    """The run whose steps it took over."""
+    owner: str | None = None
+    """The process that has it, as ``host:pid:start:id``."""
+    fence: int = 0
+    lease_until: datetime | None = None
+    cancel_requested: bool = False
 
 
 class StepRecord(BaseModel):

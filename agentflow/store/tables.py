@@ -14,8 +14,10 @@ def _json(*, nullable: bool = False) -> Any:
     return Field(default=None if nullable else "", sa_column=Column(Text, nullable=nullable))
 
 
-def _whole(*, nullable: bool = False) -> Any:
-    return Field(default=None if nullable else 0, sa_column=Column(BigInteger, nullable=nullable))
+def _whole(*, nullable: bool = False, added: bool = False) -> Any:
+    """Return a whole number; ``added`` is one that files of earlier versions do not have, and that is 0 there."""
+    column = Column(BigInteger, nullable=nullable, server_default="0" if added else None)
+    return Field(default=None if nullable else 0, sa_column=column)
 
 
 class RunRow(SQLModel, table=True):
@@ -28,7 +30,7 @@ class RunRow(SQLModel, table=True):
     digest: str
     inputs: str = _json()
     seed: int = _whole()
-    status: str
+    status: str = Field(index=True)
     started_ms: int = _whole()
     ended_ms: int | None = _whole(nullable=True)
     error: str | None = _json(nullable=True)
@@ -36,6 +38,12 @@ class RunRow(SQLModel, table=True):
     outputs: str | None = _json(nullable=True)
     manifest: str | None = _json(nullable=True)
     trace_path: str | None = None
+    reused_from: str | None = None
+    owner: str | None = None
+    fence: int = _whole(added=True)
+    lease_until_ms: int = _whole(added=True)
+    renewed_ms: int = _whole(added=True)
+    cancel_requested: int = _whole(added=True)
 
 
 class StepRow(SQLModel, table=True):
