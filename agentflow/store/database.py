@@ -97,11 +97,17 @@ class Database(ABC):
         self._in_write.held = False
 
 
-def insert_new(connection: Connection, table: type[SQLModel], rows: list[dict[str, Any]]) -> int:
-    """Insert the rows whose keys are not there yet; return how many that were."""
-    if not rows:
-        return 0
-    return connection.execute(_insert_new(table, connection.dialect.name), rows).rowcount
+def insert_new(connection: Connection, table: type[SQLModel], row: dict[str, Any]) -> bool:
+    """Insert a row unless its key is there; return whether it was inserted."""
+    kept = {"preserve_rowcount": True}
+    made = connection.execute(_insert_new(table, connection.dialect.name), row, execution_options=kept)
+    return made.rowcount == 1
+
+
+def insert_all_new(connection: Connection, table: type[SQLModel], rows: list[dict[str, Any]]) -> None:
+    """Insert the rows whose keys are not there yet."""
+    if rows:
+        connection.execute(_insert_new(table, connection.dialect.name), rows)
 
 
 @cache

@@ -46,11 +46,20 @@ class StoredHold:
     overrun: Amounts | None
 
 
+def lock_tree(connection: Connection, root: str) -> None:
+    """Keep all other bookings under a root out until the transaction ends.
+
+    Whoever books locks the root before any other row, so no two of them wait for each other. SQLite has one writer.
+    """
+    if connection.dialect.name != "sqlite":
+        _LOCK_SCOPE.run(connection, {"root": root})
+
+
 def insert_scope(connection: Connection, scope: str, parent: str | None, cap: Amounts) -> bool:
     """Insert a scope; return False where it is there already."""
     zeros = {f"{part}_{name}": 0 for part in ("held", "spent") for name in DIMENSIONS}
     row = {"id": scope, "parent": parent, **_named("cap", cap), **zeros}
-    return insert_new(connection, ScopeRow, [row]) > 0
+    return insert_new(connection, ScopeRow, row)
 
 
 def set_cap(connection: Connection, scope: str, cap: Amounts) -> None:
@@ -155,6 +164,9 @@ def open_holds_below(connection: Connection, scope: str, *, not_of: str) -> list
 
 _SCOPE_BY_ID = select(*ScopeRow.__table__.columns).where(  # type: ignore[attr-defined]
     col(ScopeRow.id) == bindparam("scope")
+)
+_LOCK_SCOPE = Prepared(
+    select(col(ScopeRow.id)).where(col(ScopeRow.id) == bindparam("root")).with_for_update()
 )
 # Written out: only so does the database see that its index of open holds serves.
 _HELD: Any = literal_column("'held'")

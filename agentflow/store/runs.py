@@ -70,7 +70,7 @@ class Runs:
 
         def create(connection: Connection) -> Lease | None:
             lease, held = new_lease(connection, run_id, 1, ttl_ms) if claim else (None, {})
-            if not insert_new(connection, RunRow, [row | held]):
+            if not insert_new(connection, RunRow, row | held):
                 raise InvalidInputError("run id", f"'{run_id}', which is taken", "an id that no run has yet")
             return lease
 

@@ -11,7 +11,7 @@ from sqlmodel import SQLModel, col
 
 from agentflow.core.records import Artifact, Envelope, GuardRecord, ScoreRecord, StepStatus, digest_of
 from agentflow.store.clock import moment, now_ms
-from agentflow.store.database import Database, columns, insert_new, insert_new_prepared
+from agentflow.store.database import Database, columns, insert_all_new, insert_new_prepared
 from agentflow.store.leases import Lease, under
 from agentflow.store.prepared import Prepared
 from agentflow.store.records import StepRecord
@@ -215,5 +215,5 @@ def _link_artifacts(connection: Connection, run_id: str, step: str, artifacts: I
     ]
     if not listed:
         return
-    insert_new(connection, ArtifactRow, files)
-    insert_new(connection, RunArtifactRow, links)
+    insert_all_new(connection, ArtifactRow, files)
+    insert_all_new(connection, RunArtifactRow, links)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from sqlalchemy import Connection
 
 from agentflow.store.clock import now_ms
 from agentflow.store.database import BUSY_MS, Database
-from agentflow.store.leases import Lease, Leases, check_lease
+from agentflow.store.leases import Lease, Leases, check_lease, under
+from agentflow.store.postgresql import PostgresqlServer
 from agentflow.store.runs import Runs
 from agentflow.store.sqlite import SqliteFile
 from agentflow.store.steps import Steps, step_key
@@ -20,9 +21,11 @@ __all__ = ["DATABASE_NAME", "Store", "now_ms", "step_key"]
 
 DATABASE_NAME = "agentflow.db"
 
+_T = TypeVar("_T")
+
 
 class Store(Runs, Leases, Steps):
-    """One project's records, in ``<folder>/agentflow.db``.
+    """One project's records, in ``<folder>/agentflow.db`` or on a PostgreSQL server.
 
     Every method is one short transaction. What must happen together takes part in one `transaction`::
 
@@ -31,7 +34,7 @@ class Store(Runs, Leases, Steps):
             store.record_step(..., transaction=transaction)
 
     Raises:
-        StorageError: any method, where the file is locked, corrupt, full or cannot be written.
+        StorageError: any method, where the database is locked, corrupt, full or cannot be reached.
         LeaseLostError: any method that is given a lease which another process's claim has ended.
     """
 
@@ -39,17 +42,20 @@ class Store(Runs, Leases, Steps):
         self.database = database
 
     @classmethod
-    def open(cls, folder: Path, *, busy_ms: int = BUSY_MS) -> Self:
-        """Open the store in ``folder`` (usually ``.agentflow``), creating what is missing.
+    def open(cls, folder: Path, url: str | None = None, *, busy_ms: int = BUSY_MS) -> Self:
+        """Open the store of a project, creating what is missing.
 
         Args:
-            folder: where the database file lies.
+            folder: where the database file lies (usually ``.agentflow``).
+            url: of a PostgreSQL server, as SQLAlchemy or libpq write it; without one, the file is used.
             busy_ms: how long to wait for another process that writes.
         """
+        if url is not None:
+            return cls(PostgresqlServer(url, busy_ms=busy_ms))
         return cls(SqliteFile(folder / DATABASE_NAME, busy_ms=busy_ms))
 
     def close(self) -> None:
-        """Close the file."""
+        """Close all connections."""
         self.database.close()
 
     def transaction(
@@ -62,6 +68,18 @@ class Store(Runs, Leases, Steps):
         if lease is None:
             return self.database.write(durable=durable)
         return self._leased(lease, durable)
+
+    def attempt(
+        self, work: Callable[[Connection], _T], *, durable: bool = False, lease: Lease | None = None
+    ) -> _T:
+        """Do all of ``work`` in one `transaction`, again where another one was in its way.
+
+        Args:
+            work: what to do; it changes nothing but the database.
+            durable: its commit survives a power cut.
+            lease: the right to write for a run.
+        """
+        return self.database.attempt(under(lease, work), durable=durable)
 
     @contextmanager
     def _leased(self, lease: Lease, durable: bool) -> Iterator[Connection]:
