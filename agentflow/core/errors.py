@@ -11,7 +11,10 @@
     │   ├── MissingSecretError       ``${{ secrets.X }}`` without a value
     │   ├── MissingExtraError        a package of an extra is not installed
     │   ├── WeightsError             weights that are missing, corrupt or not the card's
-    │   └── UnsupportedCallError     a world or model that does not do what was asked of it
+    │   ├── UnsupportedCallError     a world or model that does not do what was asked of it
+    │   ├── AlreadyDecidedError      an approval has its one decision
+    │   ├── ApprovalExpiredError     the time to decide is over
+    │   └── PayloadChangedError      what is to be approved is not what was shown
     └── RunError                     something ended while a run was at work
         ├── BudgetExceededError      a cap would be passed
         ├── GuardrailBlockedError    a guardrail said no (or could not say anything)
@@ -155,6 +158,39 @@ class UnsupportedCallError(UserError):
     def __init__(self, name: str, call: str, supported: Iterable[str]) -> None:
         self.name, self.call, self.supported = name, call, tuple(sorted(supported))
         super().__init__(f"'{name}' does not support {call}. It supports: {', '.join(self.supported)}.")
+
+
+class AlreadyDecidedError(UserError):
+    """An approval is decided once. ``decided_ms`` is UTC milliseconds."""
+
+    def __init__(self, approval_id: str, decision: str, by: str, decided_ms: int) -> None:
+        self.approval_id, self.decision, self.by, self.decided_ms = approval_id, decision, by, decided_ms
+        super().__init__(
+            f"approval {approval_id} was decided before: '{decision}' by {by} on {_day(decided_ms)}. A decision "
+            "stands; nothing was changed."
+        )
+
+
+class ApprovalExpiredError(UserError):
+    """The time to decide is over. ``expired_ms`` is UTC milliseconds."""
+
+    def __init__(self, approval_id: str, expired_ms: int, on_timeout: str) -> None:
+        self.approval_id, self.expired_ms, self.on_timeout = approval_id, expired_ms, on_timeout
+        super().__init__(
+            f"approval {approval_id}: its time was over on {_day(expired_ms)}, which decides '{on_timeout}' "
+            "(`on_timeout` in the workflow). Run the workflow again for another decision."
+        )
+
+
+class PayloadChangedError(UserError):
+    """What is to be approved is not what was shown; ``where`` names the question."""
+
+    def __init__(self, where: str, shown_digest: str, found_digest: str) -> None:
+        self.where, self.shown_digest, self.found_digest = where, shown_digest, found_digest
+        super().__init__(
+            f"{where}: the payload changed. Shown was {shown_digest[:16]}, this is {found_digest[:16]}. A decision "
+            "holds only for what was shown: look again (agentflow approvals), or start a new run."
+        )
 
 
 _FILE_KEYS = {"micro_usd": "usd", "gpu_ms": "gpu_seconds", "wall_ms": "wall_clock"}
@@ -301,3 +337,7 @@ def _process(holder: str) -> str:
 
 def _clock(milliseconds: int) -> str:
     return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%H:%M:%S} UTC"
+
+
+def _day(milliseconds: int) -> str:
+    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -209,6 +209,8 @@ class Envelope(BaseModel):
     artifacts: list[Artifact] = Field(default_factory=list)
     rungs: list[str] = Field(default_factory=list)
     """What was given up to stay within budget or trust, in order."""
+    reused: bool = False
+    """Whether it was taken over from an earlier run, which paid for it."""
 
     @property
     def usable(self) -> bool:

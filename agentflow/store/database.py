@@ -117,6 +117,18 @@ def insert_new_prepared(table: type[SQLModel], dialect: str) -> Prepared:
 
 
 @cache
+def upsert_prepared(table: type[SQLModel], dialect: str) -> Prepared:
+    """Return the insert of one whole row that replaces the one with its key."""
+    statement = insert_for(dialect)(table)
+    keys = [column.name for column in columns(table) if column.primary_key]
+    others = {
+        column.name: statement.excluded[column.name] for column in columns(table) if not column.primary_key
+    }
+    replacing = statement.on_conflict_do_update(index_elements=keys, set_=others)
+    return Prepared(replacing, [column.name for column in columns(table)])
+
+
+@cache
 def _insert_new(table: type[SQLModel], dialect: str) -> Any:
     return insert_for(dialect)(table).on_conflict_do_nothing()
 

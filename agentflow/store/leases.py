@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, bindparam, or_, select, update
+from sqlalchemy import Connection, bindparam, select, update
 from sqlmodel import col
 
 from agentflow.core.errors import LeaseLostError, RunHeldError, UnknownNameError
@@ -87,17 +86,6 @@ class Leases:
         with self.database.read() as connection:
             return set(connection.execute(wanted).scalars())
 
-    def claimable_runs(self, limit: int = 50) -> list[str]:
-        """Return runs that a worker may claim, oldest first.
-
-        These are runs in the queue, runs whose process is surely dead or let its lease run out, and waiting runs
-        for which everything is decided, whose time to decide is over, or that somebody asked to end.
-        """
-        with self.database.read() as connection:
-            now = shared_ms(connection)
-            found = connection.execute(_open_runs(now))
-            return list(islice((row.id for row in found if _free(row, now)), limit))
-
     def _renew(self, lease: Lease, ttl_ms: int) -> bool:
         def renew(connection: Connection) -> bool:
             now = shared_ms(connection)
@@ -138,12 +126,20 @@ def new_lease(connection: Connection, run_id: str, fence: int, ttl_ms: int) -> t
     return Lease(run_id, owner, fence), columns
 
 
+def is_free(row: Any, now: int) -> bool:
+    """Return whether nobody, or nobody who still lives, has a run's row."""
+    if row.owner is None or row.lease_until_ms <= now:
+        return True
+    owner = Owner.parse(row.owner)
+    return owner is not None and owner.surely_dead
+
+
 def run_ids(connection: Connection) -> list[str]:
     """Return the first ids of runs, for a message."""
     return list(connection.execute(select(col(RunRow.id)).limit(20)).scalars())
 
 
-_STANDING = select(
+STANDING = select(
     col(RunRow.id),
     col(RunRow.status),
     col(RunRow.owner),
@@ -151,7 +147,7 @@ _STANDING = select(
     col(RunRow.lease_until_ms),
     col(RunRow.renewed_ms),
 )
-_LOCKED = _STANDING.where(col(RunRow.id) == bindparam("lease_run")).with_for_update()
+_LOCKED = STANDING.where(col(RunRow.id) == bindparam("lease_run")).with_for_update()
 _HOLDER = Prepared(
     select(col(RunRow.owner), col(RunRow.fence))
     .where(col(RunRow.id) == bindparam("lease_run"))
@@ -169,24 +165,8 @@ def _claim(connection: Connection, run_id: str, ttl_ms: int) -> Lease:
     found = connection.execute(_LOCKED, {"lease_run": run_id}).one_or_none()
     if found is None:
         raise UnknownNameError("run", run_id, run_ids(connection))
-    if not _free(found, shared_ms(connection)):
+    if not is_free(found, shared_ms(connection)):
         raise RunHeldError(run_id, found.owner, found.lease_until_ms, found.renewed_ms)
     lease, columns = new_lease(connection, run_id, found.fence + 1, ttl_ms)
     connection.execute(update(RunRow).where(col(RunRow.id) == run_id).values(columns))
     return lease
-
-
-def _free(row: Any, now: int) -> bool:
-    if row.owner is None or row.lease_until_ms <= now:
-        return True
-    owner = Owner.parse(row.owner)
-    return owner is not None and owner.surely_dead
-
-
-def _open_runs(now: int) -> Any:
-    at_work = col(RunRow.status).in_([RunStatus.QUEUED.value, RunStatus.RUNNING.value])
-    return (
-        _STANDING.where(or_(at_work, col(RunRow.cancel_requested) == 1))
-        .where(col(RunRow.status).not_in([status.value for status in ENDED]))
-        .order_by(col(RunRow.started_ms), col(RunRow.id))
-    )

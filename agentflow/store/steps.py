@@ -51,6 +51,7 @@ class Steps:
         envelope: Envelope,
         *,
         started_ms: int,
+        cache_key: str | None = None,
         lease: Lease | None = None,
         transaction: Connection | None = None,
     ) -> bool:
@@ -66,6 +67,7 @@ class Steps:
             input_digest: the digest of its inputs.
             envelope: its outcome.
             started_ms: when it began, as `now_ms` says it.
+            cache_key: under which `find_cached` finds it again in later runs.
             lease: the right to write for the run; a transaction that was opened with it needs no other.
             transaction: the one to take part in; without it, the record is one of its own.
 
@@ -82,6 +84,7 @@ class Steps:
             "envelope": envelope.model_dump_json(),
             "started_ms": started_ms,
             "ended_ms": now_ms(),
+            "cache_key": cache_key,
         }
         write = under(lease, lambda connection: _write_step(connection, step, envelope))
         return self.database.attempt(write) if transaction is None else write(transaction)

@@ -9,10 +9,13 @@ from typing import Self, TypeVar
 
 from sqlalchemy import Connection
 
+from agentflow.store.approvals import Approvals
+from agentflow.store.checkpoints import Checkpoints
 from agentflow.store.clock import now_ms
 from agentflow.store.database import BUSY_MS, Database
 from agentflow.store.leases import Lease, Leases, check_lease, under
 from agentflow.store.postgresql import PostgresqlServer
+from agentflow.store.queue import Queue
 from agentflow.store.runs import Runs
 from agentflow.store.sqlite import SqliteFile
 from agentflow.store.steps import Steps, step_key
@@ -24,7 +27,7 @@ DATABASE_NAME = "agentflow.db"
 _T = TypeVar("_T")
 
 
-class Store(Runs, Leases, Steps):
+class Store(Runs, Leases, Queue, Steps, Approvals, Checkpoints):
     """One project's records, in ``<folder>/agentflow.db`` or on a PostgreSQL server.
 
     Every method is one short transaction. What must happen together takes part in one `transaction`::

@@ -165,6 +165,8 @@ def test_real_is_within_booked_is_within_cap_whatever_is_done(
     database: str, request: pytest.FixtureRequest
 ) -> None:
     class Machine(LedgerMachine):
-        new_schema = None if database == "sqlite" else request.getfixturevalue("new_postgresql_schema")
+        new_schema = (
+            None if database == "sqlite" else staticmethod(request.getfixturevalue("new_postgresql_schema"))
+        )
 
     run_state_machine_as_test(Machine, settings=SETTINGS)

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,13 +22,6 @@ from agentflow.store.owner import Owner
 from agentflow.store.store import Store
 
 PATIENCE_S = 30
-
-
-@pytest.fixture
-def store(tmp_path: Path, store_url: str | None) -> Iterator[Store]:
-    opened = Store.open(tmp_path, store_url)
-    yield opened
-    opened.close()
 
 
 def create(store: Store, run_id: str = "r1", **options: object) -> Lease:
@@ -59,7 +51,7 @@ def test_a_run_that_is_held_is_not_claimed_again_even_by_its_own_process(
     store: Store, tmp_path: Path, store_url: str | None
 ) -> None:
     create(store)
-    other = Store.open(tmp_path, store_url)
+    other = Store.open(tmp_path / ".agentflow", store_url)
     for claiming in (store, other):
         with pytest.raises(RunHeldError) as held:
             claiming.claim_run("r1")
@@ -160,7 +152,7 @@ print("held", flush=True)
 sys.stdin.read()
 """
     with subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path), store_url or ""],
+        [sys.executable, "-c", program, str(tmp_path / ".agentflow"), store_url or ""],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -232,7 +224,7 @@ for line in sys.stdin:
         store.create_run(run, "w", "d", {}, status=RunStatus.QUEUED, claim=False)
     claimers = [
         subprocess.Popen(
-            [sys.executable, "-c", program, str(tmp_path), store_url or ""],
+            [sys.executable, "-c", program, str(tmp_path / ".agentflow"), store_url or ""],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -58,13 +58,6 @@ ENVELOPE = Envelope(
 )
 
 
-@pytest.fixture
-def store(tmp_path: Path, store_url: str | None):
-    opened = Store.open(tmp_path / ".agentflow", store_url)
-    yield opened
-    opened.close()
-
-
 def record(
     store: Store, *, run: str = "r1", path: str = "simulate", iteration: str = "", envelope=ENVELOPE
 ) -> bool:
