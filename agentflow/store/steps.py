@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, literal_column, select, update
 from sqlmodel import SQLModel, col
 
+from agentflow.core.amounts import Amounts
 from agentflow.core.records import Artifact, Envelope, GuardRecord, ScoreRecord, StepStatus, digest_of
 from agentflow.store.clock import moment, now_ms
 from agentflow.store.database import Database, columns, insert_all_new, insert_new_prepared
@@ -38,9 +39,7 @@ class Steps:
 
     def find_step(self, key: str) -> Envelope | None:
         """Return the outcome of a finished step, or None where it is not finished."""
-        with self.database.read() as connection:
-            row = _ENVELOPE_BY_KEY.run(connection, {"step": key}).fetchone()
-        return None if row is None else Envelope.model_validate_json(row[0])
+        return self._found(_ENVELOPE_BY_KEY, {"step": key})
 
     def record_step(
         self,
@@ -89,10 +88,52 @@ class Steps:
         write = under(lease, lambda connection: _write_step(connection, step, envelope))
         return self.database.attempt(write) if transaction is None else write(transaction)
 
+    def find_step_at(self, run_id: str, path: str, iteration: str) -> Envelope | None:
+        """Return the newest outcome at a place whatever its inputs were, or None where there is none."""
+        place = {"at_run": run_id, "at_path": path, "at_iteration": iteration}
+        return self._found(_ENVELOPE_AT, place)
+
+    def find_cached(self, cache_key: str) -> Envelope | None:
+        """Return the newest ``ok`` outcome that any run recorded under a cache key, or None where there is none."""
+        return self._found(_ENVELOPE_CACHED, {"cached": cache_key})
+
     def steps(self, run_id: str) -> list[StepRecord]:
         """Return a run's finished steps in the order in which they ended."""
-        query = select(*columns(StepRow)).where(col(StepRow.run_id) == run_id)
-        ordered = query.order_by(col(StepRow.ended_ms), col(StepRow.started_ms), col(StepRow.path))
+        return self._steps(_STEPS, run_id)
+
+    def outer_steps(self, run_id: str) -> list[StepRecord]:
+        """Return a run's finished steps without items of a ``foreach`` and calls within a step, in the same order."""
+        return self._steps(_OUTER_STEPS, run_id)
+
+    def copy_steps(
+        self, from_run: str, to_run: str, paths: Collection[str], *, lease: Lease | None = None
+    ) -> int:
+        """Take final steps over into another run, with their items and inner calls; return how many rows that were.
+
+        A copy cost nothing, says that it is ``reused``, and brings its verdicts, scores and artifacts. What stands in
+        the other run already stays.
+
+        Args:
+            from_run: the run that paid for them.
+            to_run: the run that is to find them.
+            paths: of the outer steps.
+            lease: the right to write for ``to_run``.
+        """
+        wanted = frozenset(paths)
+
+        def copy(connection: Connection) -> int:
+            found = connection.execute(_FINAL_STEPS, {"of_run": from_run}).mappings().all()
+            rows = [dict(row) for row in found if _belongs(row["path"], wanted)]
+            return sum(_copy_step(connection, row, to_run) for row in rows)
+
+        return self.database.attempt(under(lease, copy))
+
+    def _found(self, query: Prepared, values: dict[str, Any]) -> Envelope | None:
+        with self.database.read() as connection:
+            row = query.run(connection, values).fetchone()
+        return None if row is None else Envelope.model_validate_json(row[0])
+
+    def _steps(self, query: Any, run_id: str) -> list[StepRecord]:
         with self.database.read() as connection:
             return [
                 StepRecord(
@@ -104,7 +145,7 @@ class Steps:
                     started=moment(row.started_ms),
                     ended=moment(row.ended_ms),
                 )
-                for row in connection.execute(ordered)
+                for row in connection.execute(query, {"of_run": run_id})
             ]
 
     # Verdicts, scores, artifacts
@@ -151,7 +192,48 @@ class Steps:
             ]
 
 
-_ENVELOPE_BY_KEY = Prepared(select(col(StepRow.envelope)).where(col(StepRow.key) == bindparam("step")))
+_FINAL = [status.value for status in (StepStatus.OK, StepStatus.DEGRADED, StepStatus.SKIPPED)]
+_ENVELOPE = select(col(StepRow.envelope))
+_ENVELOPE_BY_KEY = Prepared(_ENVELOPE.where(col(StepRow.key) == bindparam("step")))
+_NEWEST = col(StepRow.ended_ms).desc()
+_ENVELOPE_AT = Prepared(
+    _ENVELOPE.where(
+        col(StepRow.run_id) == bindparam("at_run"),
+        col(StepRow.path) == bindparam("at_path"),
+        col(StepRow.iteration) == bindparam("at_iteration"),
+    ).order_by(_NEWEST)
+)
+# The status is written out: so nothing but the key is a parameter.
+_OK: Any = literal_column(f"'{StepStatus.OK.value}'")
+_ENVELOPE_CACHED = Prepared(
+    _ENVELOPE.where(col(StepRow.cache_key) == bindparam("cached"), col(StepRow.status) == _OK).order_by(
+        _NEWEST
+    )
+)
+_STEPS = (
+    select(*columns(StepRow))
+    .where(col(StepRow.run_id) == bindparam("of_run"))
+    .order_by(col(StepRow.ended_ms), col(StepRow.started_ms), col(StepRow.path))
+)
+_OUTER_STEPS = _STEPS.where(col(StepRow.path).not_like("%[%"), col(StepRow.path).not_like("%/%"))
+_FINAL_STEPS = _STEPS.where(col(StepRow.status).in_(_FINAL))
+
+
+def _belongs(path: str, outer: Collection[str]) -> bool:
+    """Return whether a path is one of ``outer``, or of an item of it (``path[…]``) or a call in it (``path/…``)."""
+    return path in outer or any(path[:end] in outer for end, mark in enumerate(path) if mark in "[/")
+
+
+def _copy_step(connection: Connection, row: dict[str, Any], to_run: str) -> bool:
+    paid = Envelope.model_validate_json(row["envelope"])
+    envelope = paid.model_copy(update={"usage": Amounts(), "reused": True})
+    place = {
+        "key": step_key(to_run, row["path"], row["iteration"], row["input_digest"]),
+        "run_id": to_run,
+        "envelope": envelope.model_dump_json(),
+        "cache_key": None,  # the cache finds the one that was paid for
+    }
+    return _write_step(connection, row | place, envelope)
 
 
 def _write_step(connection: Connection, step: dict[str, Any], envelope: Envelope) -> bool:
@@ -164,9 +246,6 @@ def _write_step(connection: Connection, step: dict[str, Any], envelope: Envelope
         _insert(connection, ScoreRow, [_score_row(run_id, key, record) for record in envelope.scores])
     _link_artifacts(connection, run_id, path, envelope.artifacts)
     return True
-
-
-_FINAL = [status.value for status in (StepStatus.OK, StepStatus.DEGRADED, StepStatus.SKIPPED)]
 
 
 def _replace(connection: Connection, step: dict[str, Any]) -> bool:
@@ -203,7 +282,7 @@ def _score_row(run_id: str, key: str, record: ScoreRecord) -> dict[str, Any]:
 
 
 def _link_artifacts(connection: Connection, run_id: str, step: str, artifacts: Iterable[Artifact]) -> None:
-    listed = list(artifacts)
+    listed = sorted(artifacts, key=lambda artifact: artifact.digest)  # one order of locks
     files = [{"digest": a.digest, "media_type": a.media_type, "bytes": a.bytes} for a in listed]
     links = [
         {
@@ -216,7 +295,5 @@ def _link_artifacts(connection: Connection, run_id: str, step: str, artifacts: I
         }
         for artifact in listed
     ]
-    if not listed:
-        return
     insert_all_new(connection, ArtifactRow, files)
     insert_all_new(connection, RunArtifactRow, links)
