@@ -135,7 +135,7 @@ class Ledger:
             standing = rows.read_open_hold(transaction, key)
             if standing is not None:
                 return self._same(standing, chain, amounts)
-            with_room = rows.hold_in_scopes(transaction, chain, amounts.at_most(_TOO_MUCH))
+            with_room = rows.hold_in_scopes(transaction, chain, _within_64_bits(amounts))
             for name in chain:
                 if name not in with_room:
                     raise _refusal(self._read(transaction, name), amounts)
@@ -221,10 +221,10 @@ class Ledger:
         return Settlement(booked=booked, overrun=overrun)
 
     def _book(self, connection: Connection, hold: Hold, actual: Amounts) -> Settlement:
-        if actual == _NOTHING:
+        if actual.first_above(_NOTHING) is None:
             return Settlement(booked=actual, overrun=actual)
         self._lock(connection, hold.scopes)
-        if rows.spend_in_scopes(connection, hold.scopes, actual.at_most(_TOO_MUCH)):
+        if rows.spend_in_scopes(connection, hold.scopes, _within_64_bits(actual)):
             return Settlement(booked=actual, overrun=_NOTHING)
         overrun = actual.minus(self._left(connection, hold.scopes))
         booked = actual.minus(overrun)
@@ -286,6 +286,10 @@ class Ledger:
     @staticmethod
     def _hold(stored: rows.StoredHold, chain: tuple[str, ...]) -> Hold:
         return Hold(id=stored.id, key=stored.key, scopes=chain, amounts=stored.reserved)
+
+
+def _within_64_bits(amounts: Amounts) -> Amounts:
+    return amounts if amounts.first_above(_TOO_MUCH) is None else amounts.at_most(_TOO_MUCH)
 
 
 def _refusal(scope: rows.Scope, amounts: Amounts) -> BudgetExceededError:
