@@ -6,7 +6,9 @@ Everything above speaks SQLAlchemy without a dialect; what is particular to one 
 
 from __future__ import annotations
 
+import random
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -22,6 +24,7 @@ from agentflow.store.prepared import Prepared
 
 BUSY_MS = 10_000
 _ATTEMPTS = 5
+_PAUSE_S = 0.05
 
 _T = TypeVar("_T")
 
@@ -81,6 +84,7 @@ class Database(ABC):
             except StorageError as error:
                 if not error.passing or not left:
                     raise
+            time.sleep(random.uniform(0.001, _PAUSE_S))  # the other one goes first
         raise AssertionError("the last attempt returns or raises")
 
     def close(self) -> None:

@@ -98,7 +98,7 @@ def _parsed(url: str) -> URL:
     allowed = "postgresql://user:password@host:port/database"
     try:
         address = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # Without its cause: that repeats the address, and the password may be in it.
         raise InvalidInputError("database address", "one that cannot be read", allowed) from None
     if address.drivername not in _SCHEMES:
