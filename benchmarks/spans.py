@@ -121,7 +121,9 @@ def measure(steps: int, repeats: int, folder: Path, endpoint: str) -> dict[str, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=100, help="at most 128: the exporter's batch is 512 spans")
+    parser.add_argument(
+        "--steps", type=int, default=100, help="at most 128: the exporter's batch is 512 spans"
+    )
     parser.add_argument("--repeats", type=int, default=15)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, collecting() as endpoint:

@@ -12,13 +12,16 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-from opentelemetry.sdk.trace import SpanProcessor
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from opentelemetry.sdk._logs import LogRecordProcessor
+    from opentelemetry.sdk.trace import SpanProcessor
+    from opentelemetry.trace import SpanContext
+
+    from agentflow.tracing.otlp import Outbox
+    from agentflow.tracing.spans import TracedSpan
 
 CLOSE_WITHIN_S = 2.0
 _REQUEST_TIMEOUT_S = 5.0
@@ -48,6 +51,30 @@ class Exporters:
             exporters.problem = f"traces are not exported: {error}. Check the OTEL_* variables."
         return exporters
 
+    def send_span(self, span: TracedSpan) -> None:
+        """Hand an ended span to what sends it."""
+        if self.spans is None:
+            return
+        try:
+            self.spans.on_end(self._outbox.span(span))
+        except Exception as error:  # whatever a processor does, a run goes on
+            self.problem = f"the span '{span.name}' is not exported: {error}"
+
+    def send_event(self, name: str, context: SpanContext, time_ns: int, attributes: dict[str, Any]) -> None:
+        """Hand an event of the span that ``context`` names to what sends it."""
+        if self.logs is None:
+            return
+        try:
+            self._outbox.emit(self.logs, name, context, time_ns, attributes)
+        except Exception as error:
+            self.problem = f"the event '{name}' is not exported: {error}"
+
+    @cached_property
+    def _outbox(self) -> Outbox:
+        from agentflow.tracing.otlp import Outbox
+
+        return Outbox()
+
     def close(self, *, within_s: float = CLOSE_WITHIN_S) -> None:
         """Send what waits, and stop; what cannot be sent in time is dropped."""
         if self._closed:
@@ -66,7 +93,10 @@ class Exporters:
 
 
 def _wanted(signal: str) -> bool:
-    switched_off = os.environ.get(f"OTEL_{signal}_EXPORTER", "").strip().lower() == "none"
+    switched_off = (
+        os.environ.get(f"OTEL_{signal}_EXPORTER", "").strip().lower() == "none"
+        or os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    )
     endpoint = os.environ.get(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT") or os.environ.get(_BASE)
     return bool(endpoint) and not switched_off
 
@@ -78,6 +108,7 @@ def _timeout_s(signal: str) -> float | None:
 
 def _span_processor() -> SpanProcessor:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     _quiet()
     return BatchSpanProcessor(OTLPSpanExporter(timeout=_timeout_s("TRACES")))

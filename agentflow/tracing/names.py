@@ -35,6 +35,9 @@ PROJECT_NAME = "openinference.project.name"
 # OpenTelemetry
 SERVICE_NAME = "service.name"
 ERROR_TYPE = "error.type"
+EXCEPTION_TYPE = "exception.type"
+EXCEPTION_MESSAGE = "exception.message"
+EXCEPTION_STACKTRACE = "exception.stacktrace"
 
 # OpenTelemetry GenAI
 GEN_AI_OPERATION = "gen_ai.operation.name"

@@ -15,32 +15,21 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import (
-    NonRecordingSpan,
-    SpanContext,
-    SpanKind,
-    TraceFlags,
-    get_current_span,
-    set_span_in_context,
-)
+from opentelemetry.trace import SpanContext, SpanKind, get_current_span
 
 from agentflow.core.protocols import Message
 from agentflow.core.records import ScoreRecord
 from agentflow.tracing import names
-from agentflow.tracing.content import Cleaner, capture_wanted
+from agentflow.tracing.attributes import input_attributes, score_attributes
+from agentflow.tracing.content import AttributeValue, Cleaner, capture_wanted
 from agentflow.tracing.export import Exporters
 from agentflow.tracing.jsonl import TraceFile
-from agentflow.tracing.spans import TracedSpan, content_attributes, score_attributes
+from agentflow.tracing.spans import SAMPLED, Recording, TracedSpan
 
 TRACE_NAME = "trace.jsonl"
 
@@ -57,36 +46,24 @@ class RunTracer:
     ) -> None:
         self.run_id = run_id
         self.capture = capture
-        self._file, self._exporters, self._cleaner = file, exporters, cleaner
-        self._resource = Resource({names.SERVICE_NAME: "agentflow", names.PROJECT_NAME: "agentflow"}).merge(
-            OTELResourceDetector().detect()
-        )
-        self._provider = TracerProvider(
-            sampler=ALWAYS_ON,  # the file is always whole; a collector can sample
-            resource=self._resource,
-            shutdown_on_exit=False,
-            id_generator=_SystemIds(),
-        )
-        self._provider.add_span_processor(file)
-        if exporters.spans is not None:
-            self._provider.add_span_processor(exporters.spans)
-        self._tracer = self._provider.get_tracer("agentflow")
         shared = (names.RUN_ID, names.SESSION_ID, names.GEN_AI_CONVERSATION_ID)
-        self._common = dict.fromkeys(shared, cleaner.text(run_id))
+        common: dict[str, AttributeValue] = dict.fromkeys(shared, cleaner.text(run_id))
+        self._recording = Recording(file, exporters, cleaner, common, capture)
 
     @property
     def path(self) -> Path:
         """Where the trace file lies."""
-        return self._file.path
+        return self._recording.file.path
 
     @property
     def problems(self) -> tuple[str, ...]:
         """What kept the trace from being written or exported. It never stops a run."""
-        return tuple(text for text in (self._file.problem, self._exporters.problem) if text)
+        recording = self._recording
+        return tuple(text for text in (recording.file.problem, recording.exporters.problem) if text)
 
     def close(self) -> None:
         """Close the trace file. Exporters belong to whoever opened them."""
-        self._file.shutdown()
+        self._recording.file.close()
 
     def run(
         self,
@@ -251,40 +228,18 @@ class RunTracer:
     ) -> TracedSpan:
         said = {names.SPAN_KIND: span_kind, **attributes}
         if self.capture and content is not None:
-            said |= content_attributes(content)
-        return TracedSpan(
-            self._tracer,
-            self._cleaner,
-            capture=self.capture,
-            name=name,
-            common=self._common,
-            attributes=said,
-            **rest,
-        )
+            said |= input_attributes(content)
+        return TracedSpan(self._recording, name, said, **rest)
 
     def _emit_score(self, record: ScoreRecord, label: str | None, target: SpanContext) -> None:
-        said = {**self._common, **score_attributes(record, label)}
-        attributes = {
-            name: self._cleaner.attribute(value) for name, value in said.items() if value is not None
+        recording, name, now_ns = self._recording, names.EVALUATION_EVENT, time.time_ns()
+        clean = recording.cleaner.attribute
+        said = {
+            key: clean(value) for key, value in score_attributes(record, label).items() if value is not None
         }
-        now_ns = time.time_ns()
-        self._file.write_event(names.EVALUATION_EVENT, target, now_ns, attributes)
-        if self._exporters.logs is None:
-            return
-        from opentelemetry._logs import LogRecord, SeverityNumber
-        from opentelemetry.sdk._logs import LoggerProvider
-
-        provider = LoggerProvider(resource=self._resource, shutdown_on_exit=False)
-        provider.add_log_record_processor(self._exporters.logs)
-        provider.get_logger("agentflow").emit(
-            LogRecord(
-                timestamp=now_ns,
-                context=set_span_in_context(NonRecordingSpan(target)),
-                severity_number=SeverityNumber.INFO,
-                attributes=attributes,
-                event_name=names.EVALUATION_EVENT,
-            )
-        )
+        attributes = recording.common | said
+        recording.file.write_event(name, target, now_ns, attributes)
+        recording.exporters.send_event(name, target, now_ns, attributes)
 
 
 def start_tracing(
@@ -314,16 +269,5 @@ def start_tracing(
     )
 
 
-class _SystemIds(IdGenerator):
-    """Ids from the system. The SDK's own come from `random`, which a seeded run would repeat."""
-
-    def generate_span_id(self) -> int:
-        return int.from_bytes(os.urandom(8), "big") or 1
-
-    def generate_trace_id(self) -> int:
-        return int.from_bytes(os.urandom(16), "big") or 1
-
-
 def _remote(trace_id: str, span_id: str) -> SpanContext:
-    flags = TraceFlags(TraceFlags.SAMPLED)
-    return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=flags)
+    return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=SAMPLED)
