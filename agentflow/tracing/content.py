@@ -14,6 +14,7 @@ from pydantic import BaseModel
 
 CAPTURE_VARIABLE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 LIMIT_CHARACTERS = 8_192
+_REMEMBERED_TEXTS, _REMEMBERED_CHARACTERS = 2_048, 64
 
 _CAPTURING = {"true", "1", "span_only", "span_and_event"}
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
@@ -41,10 +42,19 @@ class Cleaner:
         self._limit = limit_characters
         forms = {form for secret in secrets if secret for form in _forms(secret)}
         self._secrets = sorted(forms, key=len, reverse=True)
+        self._clean: set[str] = set()
         self._any_secret = re.compile("|".join(map(re.escape, self._secrets)))
 
     def text(self, text: str) -> str:
         """Return a text as it may stand in a span."""
+        if text in self._clean:
+            return text
+        cleaned = self._cleaned(text)
+        if cleaned is text and len(text) <= _REMEMBERED_CHARACTERS and len(self._clean) < _REMEMBERED_TEXTS:
+            self._clean.add(text)
+        return cleaned
+
+    def _cleaned(self, text: str) -> str:
         if not text.isascii():  # half a surrogate pair can be neither written nor sent
             text = text.encode("utf-8", "replace").decode()
         for secret in self._secrets:  # to look for each is many times faster than one pattern for all

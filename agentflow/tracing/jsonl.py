@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
+from opentelemetry.trace import SpanContext
 
 
 class TraceFile:
@@ -74,7 +74,7 @@ class TraceFile:
 
 def ids_of(context: SpanContext) -> dict[str, Any]:
     """Return the ids of a trace and a span, as they stand in the file."""
-    return {"trace_id": format_trace_id(context.trace_id), "span_id": format_span_id(context.span_id)}
+    return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
 
 
 def _ends_within_a_line(path: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import time
 import traceback as tracebacks
 from collections.abc import Callable, Mapping, Sequence
@@ -13,15 +14,12 @@ from typing import Any, Self
 
 from opentelemetry import context as otel_context
 from opentelemetry.trace import (
-    INVALID_SPAN_CONTEXT,
     Span,
     SpanContext,
     SpanKind,
     Status,
     StatusCode,
     TraceFlags,
-    format_span_id,
-    format_trace_id,
     get_current_span,
     set_span_in_context,
 )
@@ -36,7 +34,9 @@ from agentflow.tracing.content import AttributeValue, Cleaner
 from agentflow.tracing.export import Exporters
 from agentflow.tracing.jsonl import TraceFile, ids_of
 
-SAMPLED = TraceFlags(TraceFlags.SAMPLED)
+# Seeded by the system, apart from `random`'s own generator, which a seeded run would repeat.
+_IDS = random.Random()
+os.register_at_fork(after_in_child=_IDS.seed)
 
 _STEP = otel_context.create_key("agentflow-step")
 
@@ -70,12 +70,23 @@ class TracedSpan(Span):
     not heard.
     """
 
+    parent: SpanContext | None = None
+    status = StatusCode.UNSET
+    status_message = ""
+    start_ns = end_ns = 0
+    """Nanoseconds since 1970; 0 until then."""
+    _trace_id = _span_id = 0
+    _context: SpanContext | None = None
+    _token: Token[otel_context.Context] | None = None
+
     def __init__(
         self,
         recording: Recording,
         name: str,
+        span_kind: str,
         attributes: Mapping[str, Any],
         *,
+        content: Any = None,
         kind: SpanKind = SpanKind.INTERNAL,
         links: Sequence[SpanContext] = (),
         step: str | None = None,
@@ -89,33 +100,28 @@ class TracedSpan(Span):
         self.events: list[tuple[str, int, dict[str, AttributeValue]]] = []
         """Name, time in nanoseconds since 1970, attributes."""
         self.attributes = recording.common.copy()
-        self.parent: SpanContext | None = None
-        self.status, self.status_message = StatusCode.UNSET, ""
-        self.start_ns = self.end_ns = 0
-        self._context = INVALID_SPAN_CONTEXT
-        self._step = step
+        self.attributes[names.SPAN_KIND] = span_kind
+        self._step = None if step is None else recording.cleaner.text(step)
         self._output_name = output_name
         self._on_score = on_score
-        self._token: Token[otel_context.Context] | None = None
         self.set(attributes)
+        if content is not None and recording.capture:
+            self.set(said.input_attributes(content))
 
     def __enter__(self) -> Self:
         around = otel_context.get_current()
         parent = get_current_span(around).get_span_context()
-        span_id = int.from_bytes(os.urandom(8)) or 1
+        self._span_id = _IDS.getrandbits(64) or 1
         if parent.is_valid:
-            self.parent = parent
-            flags = parent.trace_flags if parent.trace_flags.sampled else TraceFlags(parent.trace_flags | 1)
-            self._context = SpanContext(
-                parent.trace_id, span_id, is_remote=False, trace_flags=flags, trace_state=parent.trace_state
-            )
+            self.parent, self._trace_id = parent, parent.trace_id
         else:
-            trace_id = int.from_bytes(os.urandom(16)) or 1
-            self._context = SpanContext(trace_id, span_id, is_remote=False, trace_flags=SAMPLED)
+            self._trace_id = _IDS.getrandbits(128) or 1
         inside = set_span_in_context(self, around)
         if self._step is not None:
             inside = otel_context.set_value(_STEP, self._step, inside)
-        self.set({names.STEP_ID: inside.get(_STEP)})
+        step = inside.get(_STEP)
+        if isinstance(step, str):
+            self.attributes[names.STEP_ID] = step
         self.start_ns = time.time_ns()
         self._token = otel_context.attach(inside)
         return self
@@ -132,19 +138,19 @@ class TracedSpan(Span):
     @property
     def context(self) -> SpanContext:
         """What links name."""
-        if not self._context.is_valid:
+        if not self._span_id:
             raise RuntimeError(f"the span '{self.name}' is used before its `with`")
-        return self._context
+        return self.get_span_context()
 
     @property
     def trace_id(self) -> str:
         """The trace's id, 32 hex digits."""
-        return format_trace_id(self.context.trace_id)
+        return f"{self.context.trace_id:032x}"
 
     @property
     def span_id(self) -> str:
         """The span's id, 16 hex digits."""
-        return format_span_id(self.context.span_id)
+        return f"{self.context.span_id:016x}"
 
     @property
     def capture(self) -> bool:
@@ -220,8 +226,8 @@ class TracedSpan(Span):
 
     def reserved(self, amounts: Amounts) -> None:
         """Say that a hold was granted."""
-        self.set({names.BUDGET_DECISION: "granted"})
-        self.set(said.amounts_attributes(names.BUDGET_RESERVED, amounts))
+        held = said.amounts_attributes(names.BUDGET_RESERVED, amounts)
+        self.set({names.BUDGET_DECISION: "granted", **held})
 
     def settled(self, booked: Amounts, overrun: Amounts) -> None:
         """Say what was booked for a hold."""
@@ -240,6 +246,11 @@ class TracedSpan(Span):
 
     def get_span_context(self) -> SpanContext:
         """Return what names the span to others."""
+        if self._context is None:  # most spans are never asked
+            flags, state = (self.parent.trace_flags, self.parent.trace_state) if self.parent else (0, None)
+            self._context = SpanContext(
+                self._trace_id, self._span_id, False, TraceFlags(flags | TraceFlags.SAMPLED), state
+            )
         return self._context
 
     def is_recording(self) -> bool:
@@ -296,7 +307,7 @@ class TracedSpan(Span):
             if value is not None
         }
         self.events.append((cleaner.text(name), time_ns, told))
-        self._recording.file.write_event(cleaner.text(name), self._context, time_ns, told)
+        self._recording.file.write_event(cleaner.text(name), self.get_span_context(), time_ns, told)
 
     def record_exception(
         self,
@@ -314,10 +325,11 @@ class TracedSpan(Span):
         self.add_event("exception", {**told, **(attributes or {})}, timestamp)
 
     def _line(self) -> dict[str, Any]:
-        line = {
+        line: dict[str, Any] = {
             "type": "span",
-            **ids_of(self._context),
-            "parent_span_id": format_span_id(self.parent.span_id) if self.parent else None,
+            "trace_id": f"{self._trace_id:032x}",
+            "span_id": f"{self._span_id:016x}",
+            "parent_span_id": f"{self.parent.span_id:016x}" if self.parent else None,
             "name": self.name,
             "kind": self.kind.name,
             "start_ns": self.start_ns,

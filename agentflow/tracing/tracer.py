@@ -20,16 +20,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from opentelemetry.trace import SpanContext, SpanKind, get_current_span
+from opentelemetry.trace import SpanContext, SpanKind, TraceFlags, get_current_span
 
 from agentflow.core.protocols import Message
 from agentflow.core.records import ScoreRecord
 from agentflow.tracing import names
-from agentflow.tracing.attributes import input_attributes, score_attributes
+from agentflow.tracing.attributes import score_attributes
 from agentflow.tracing.content import AttributeValue, Cleaner, capture_wanted
 from agentflow.tracing.export import Exporters
 from agentflow.tracing.jsonl import TraceFile
-from agentflow.tracing.spans import SAMPLED, Recording, TracedSpan
+from agentflow.tracing.spans import Recording, TracedSpan
 
 TRACE_NAME = "trace.jsonl"
 
@@ -81,7 +81,8 @@ class RunTracer:
             inputs: of the run.
             resumed_from: trace id and span id (hex) of the run's span before it was interrupted.
         """
-        return self._span(
+        return TracedSpan(
+            self._recording,
             f"{names.INVOKE_WORKFLOW} {workflow}",
             names.CHAIN,
             {
@@ -98,7 +99,8 @@ class RunTracer:
         self, step_id: str, *, kind: str, attempt: int = 1, iteration: str = "", inputs: Any = None
     ) -> TracedSpan:
         """A step's span; ``kind`` is the step's kind in the workflow (``use``, ``agent``, ``foreach`` …)."""
-        return self._span(
+        return TracedSpan(
+            self._recording,
             f"step {step_id}",
             names.AGENT if kind == "agent" else names.CHAIN,
             {
@@ -113,7 +115,8 @@ class RunTracer:
 
     def plan(self, agent: str, *, inputs: Any = None) -> TracedSpan:
         """An agent's planning; the chats that make the plan belong inside."""
-        return self._span(
+        return TracedSpan(
+            self._recording,
             f"{names.PLAN} {agent}",
             names.AGENT,
             {
@@ -143,15 +146,21 @@ class RunTracer:
                 {"role": message.role, "parts": [{"type": "text", "content": message.content}]}
                 for message in messages
             ]
-        return self._span(
-            f"{names.CHAT} {model}", names.LLM, attributes, content=content, kind=SpanKind.CLIENT
+        return TracedSpan(
+            self._recording,
+            f"{names.CHAT} {model}",
+            names.LLM,
+            attributes,
+            content=content,
+            kind=SpanKind.CLIENT,
         )
 
     def tool(
         self, name: str, *, arguments: Any = None, call_id: str = "", side_effects: bool = False
     ) -> TracedSpan:
         """One call of a tool."""
-        return self._span(
+        return TracedSpan(
+            self._recording,
             f"{names.EXECUTE_TOOL} {name}",
             names.TOOL,
             {
@@ -170,7 +179,8 @@ class RunTracer:
     def guardrail(self, name: str, *, hook: str, subject: Any = None) -> TracedSpan:
         """One check; say its `TracedSpan.verdict`."""
         before = hook in ("input", "plan", "tool_args", "action", "resume")
-        return self._span(
+        return TracedSpan(
+            self._recording,
             f"{names.RUN_GUARDRAIL} {name}",
             names.GUARDRAIL,
             {
@@ -185,16 +195,17 @@ class RunTracer:
 
     def reserve(self, scope: str) -> TracedSpan:
         """A reservation; say `TracedSpan.reserved`. A budget's refusal that leaves it is noted as denied."""
-        return self._span(names.BUDGET_RESERVE, names.CHAIN, {names.BUDGET_SCOPE: scope})
+        return TracedSpan(self._recording, names.BUDGET_RESERVE, names.CHAIN, {names.BUDGET_SCOPE: scope})
 
     def settle(self, scope: str) -> TracedSpan:
         """A settlement; say `TracedSpan.settled`."""
-        return self._span(names.BUDGET_SETTLE, names.CHAIN, {names.BUDGET_SCOPE: scope})
+        return TracedSpan(self._recording, names.BUDGET_SETTLE, names.CHAIN, {names.BUDGET_SCOPE: scope})
 
     def evaluate(self, scorer: str, *, target: SpanContext | None = None) -> TracedSpan:
         """A measurement of what ``target`` (by default the span around it) did; say `TracedSpan.score`."""
         evaluated = target if target is not None else get_current_span().get_span_context()
-        return self._span(
+        return TracedSpan(
+            self._recording,
             f"{names.EVALUATE} {scorer}",
             names.EVALUATOR,
             {names.GEN_AI_EVALUATION_NAME: scorer},
@@ -204,15 +215,20 @@ class RunTracer:
 
     def approval_request(self, approval_id: str, *, message: str = "") -> TracedSpan:
         """The moment at which a run begins to wait for a person."""
-        return self._span(
-            names.APPROVAL_REQUEST, names.CHAIN, {names.APPROVAL_ID: approval_id}, content=message or None
+        return TracedSpan(
+            self._recording,
+            names.APPROVAL_REQUEST,
+            names.CHAIN,
+            {names.APPROVAL_ID: approval_id},
+            content=message or None,
         )
 
     def approval_resolve(
         self, approval_id: str, *, decision: str, actor: str, request: tuple[str, str] | None = None
     ) -> TracedSpan:
         """The moment of the decision; ``request`` is trace id and span id (hex) of its request."""
-        return self._span(
+        return TracedSpan(
+            self._recording,
             names.APPROVAL_RESOLVE,
             names.CHAIN,
             {
@@ -222,14 +238,6 @@ class RunTracer:
             },
             links=[_remote(*request)] if request else [],
         )
-
-    def _span(
-        self, name: str, span_kind: str, attributes: dict[str, Any], *, content: Any = None, **rest: Any
-    ) -> TracedSpan:
-        said = {names.SPAN_KIND: span_kind, **attributes}
-        if self.capture and content is not None:
-            said |= input_attributes(content)
-        return TracedSpan(self._recording, name, said, **rest)
 
     def _emit_score(self, record: ScoreRecord, label: str | None, target: SpanContext) -> None:
         recording, name, now_ns = self._recording, names.EVALUATION_EVENT, time.time_ns()
@@ -270,4 +278,6 @@ def start_tracing(
 
 
 def _remote(trace_id: str, span_id: str) -> SpanContext:
-    return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=SAMPLED)
+    return SpanContext(
+        int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED)
+    )
