@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from opentelemetry import context as otel_context
 from opentelemetry.trace import (
+    INVALID_SPAN_CONTEXT,
     Span,
     SpanContext,
     SpanKind,
@@ -245,12 +246,13 @@ class TracedSpan(Span):
     # What other instrumentation may do with the current span, as OpenTelemetry's interface has it
 
     def get_span_context(self) -> SpanContext:
-        """Return what names the span to others."""
+        """Return what names the span to others; before its `with`, that is nothing."""
+        if not self._span_id:
+            return INVALID_SPAN_CONTEXT
         if self._context is None:  # most spans are never asked
             flags, state = (self.parent.trace_flags, self.parent.trace_state) if self.parent else (0, None)
-            self._context = SpanContext(
-                self._trace_id, self._span_id, False, TraceFlags(flags | TraceFlags.SAMPLED), state
-            )
+            sampled = TraceFlags(flags | TraceFlags.SAMPLED)
+            self._context = SpanContext(self._trace_id, self._span_id, False, sampled, state)
         return self._context
 
     def is_recording(self) -> bool:

@@ -79,7 +79,7 @@ class RunTracer:
             workflow: the workflow's name.
             digest: of the workflow's text.
             inputs: of the run.
-            resumed_from: trace id and span id (hex) of the run's span before it was interrupted.
+            resumed_from: where it stopped before, as `last_span` of the trace file gives it.
         """
         return TracedSpan(
             self._recording,
