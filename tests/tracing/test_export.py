@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from agentflow.core.amounts import Amounts
 from agentflow.core.protocols import Completion
@@ -31,6 +32,8 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
         "OTEL_LOGS_EXPORTER",
         "OTEL_SERVICE_NAME",
         "OTEL_RESOURCE_ATTRIBUTES",
+        "OTEL_SDK_DISABLED",
+        "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
     ):
         monkeypatch.delenv(name, raising=False)
 
@@ -225,6 +228,54 @@ def test_without_an_endpoint_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "none")
     monkeypatch.setenv("OTEL_LOGS_EXPORTER", "none")
     assert Exporters.from_environment() == Exporters()
+
+
+def test_a_switched_off_sdk_sends_nothing_and_the_file_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    exporters = Exporters.from_environment()
+    assert exporters == Exporters()
+    assert a_run(tmp_path, exporters) == WHOLE
+
+
+def test_the_limits_of_the_environment_hold_for_what_is_sent_and_the_file_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with collecting() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        monkeypatch.setenv("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "4")
+        monkeypatch.setenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "5")
+        exporters = Exporters.from_environment()
+        tracer = start_tracing("run-1", tmp_path, exporters=exporters)
+        with tracer.tool("robot_arm.what_if"):
+            pass
+        tracer.close()
+        exporters.close(within_s=30)
+    (sent,) = collector.spans()
+    (written,) = read_trace(tracer.path).roots
+    assert written.attributes["gen_ai.tool.name"] == "robot_arm.what_if"
+    assert attributes(sent) == {
+        name: said[:4] if isinstance(said, str) else said
+        for name, said in list(written.attributes.items())[-5:]
+    }
+    assert sent.dropped_attributes_count == len(written.attributes) - 5
+
+
+class Broken(SpanProcessor):
+    def on_end(self, span: ReadableSpan) -> None:
+        raise ValueError(f"cannot take {span.name}")
+
+
+def test_a_processor_that_fails_fails_no_run_and_is_said(tmp_path: Path) -> None:
+    exporters = Exporters(spans=Broken())
+    tracer = start_tracing("r", tmp_path, exporters=exporters)
+    with tracer.run("w"):
+        pass
+    tracer.close()
+    assert [span.name for span in read_trace(tracer.path).walk()] == ["invoke_workflow w"]
+    assert tracer.problems == ("the span 'invoke_workflow w' is not exported: cannot take invoke_workflow w",)
 
 
 def test_settings_that_make_no_sense_fail_no_run_and_are_said(
