@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
     from opentelemetry.trace import SpanContext
 
+    from agentflow.tracing.metrics import Metrics
     from agentflow.tracing.otlp import Outbox
     from agentflow.tracing.spans import TracedSpan
 
@@ -30,10 +31,11 @@ _BASE = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 @dataclass
 class Exporters:
-    """What sends spans and events away: one for the process, shared by its runs."""
+    """What sends spans, events and metrics away: one for the process, shared by its runs."""
 
     spans: SpanProcessor | None = None
     logs: LogRecordProcessor | None = None
+    metrics: Metrics | None = None
     problem: str | None = None
     """Why nothing is sent although the environment asks for it."""
     _closed: bool = field(default=False, repr=False)
@@ -47,16 +49,19 @@ class Exporters:
                 exporters.spans = _span_processor()
             if _wanted("LOGS"):
                 exporters.logs = _log_processor()
+            if _wanted("METRICS"):
+                exporters.metrics = _metrics()
         except Exception as error:  # whatever the settings did, a run goes on without exporting
             exporters.problem = f"traces are not exported: {error}. Check the OTEL_* variables."
         return exporters
 
     def send_span(self, span: TracedSpan) -> None:
-        """Hand an ended span to what sends it."""
-        if self.spans is None:
-            return
+        """Hand an ended span to what sends it, and count it."""
         try:
-            self.spans.on_end(self._outbox.span(span))
+            if self.spans is not None:
+                self.spans.on_end(self._outbox.span(span))
+            if self.metrics is not None:
+                self.metrics.span(span)
         except Exception as error:  # whatever a processor does, a run goes on
             self.problem = f"the span '{span.name}' is not exported: {error}"
 
@@ -82,7 +87,7 @@ class Exporters:
         self._closed = True
         deadline = time.monotonic() + within_s
         ends: list[Callable[[], object]] = [
-            part.shutdown for part in (self.spans, self.logs) if part is not None
+            part.shutdown for part in (self.spans, self.logs, self.metrics) if part is not None
         ]
         # Daemon threads: an endpoint that never answers must not keep the process alive.
         closers = [threading.Thread(target=end, name="agentflow-export-close", daemon=True) for end in ends]
@@ -118,7 +123,20 @@ def _log_processor() -> LogRecordProcessor:
     from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
     from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 
+    _quiet()
     return BatchLogRecordProcessor(OTLPLogExporter(timeout=_timeout_s("LOGS")))
+
+
+def _metrics() -> Metrics:
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+
+    from agentflow.tracing.metrics import Metrics
+    from agentflow.tracing.otlp import resource
+
+    _quiet()
+    exporter = OTLPMetricExporter(timeout=_timeout_s("METRICS"))
+    return Metrics(PeriodicExportingMetricReader(exporter), resource())
 
 
 def _quiet() -> None:

@@ -18,13 +18,17 @@ from agentflow.tracing.spans import TracedSpan
 SCOPE = "agentflow"
 
 
+def resource() -> Resource:
+    """Return what the process is, as ``OTEL_SERVICE_NAME`` and ``OTEL_RESOURCE_ATTRIBUTES`` name it."""
+    ours = Resource({names.SERVICE_NAME: SCOPE, names.PROJECT_NAME: SCOPE})
+    return ours.merge(OTELResourceDetector().detect())
+
+
 class Outbox:
     """Turns spans and events into the SDK's, with the resource and the limits that ``OTEL_*`` variables set."""
 
     def __init__(self) -> None:
-        self.resource = Resource({names.SERVICE_NAME: "agentflow", names.PROJECT_NAME: "agentflow"}).merge(
-            OTELResourceDetector().detect()
-        )
+        self._resource = resource()
         self._limits = SpanLimits()
         self._scope = InstrumentationScope(SCOPE)
         self._loggers: LoggerProvider | None = None
@@ -36,7 +40,7 @@ class Outbox:
             name=span.name,
             context=span.context,
             parent=span.parent,
-            resource=self.resource,
+            resource=self._resource,
             attributes=BoundedAttributes(
                 limits.max_span_attributes, span.attributes, max_value_len=limits.max_span_attribute_length
             ),
@@ -59,7 +63,7 @@ class Outbox:
     ) -> None:
         """Give a processor an event of the span that ``context`` names."""
         if self._loggers is None:
-            self._loggers = LoggerProvider(resource=self.resource, shutdown_on_exit=False)
+            self._loggers = LoggerProvider(resource=self._resource, shutdown_on_exit=False)
             self._loggers.add_log_record_processor(processor)
         self._loggers.get_logger(SCOPE).emit(
             LogRecord(

@@ -266,8 +266,7 @@ class TracedSpan(Span):
         self.end_ns = end_time or max(self.start_ns, time.time_ns())
         recording = self._recording
         recording.file.write(self._line())
-        if recording.exporters.spans is not None:
-            recording.exporters.send_span(self)
+        recording.exporters.send_span(self)
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Add attributes."""
