@@ -1,10 +1,10 @@
 """What a span costs the run that makes it, with its line in trace.jsonl, beside a span of the OpenTelemetry SDK.
 
-    python benchmarks/spans.py [--steps 100] [--repeats 15]
+    python benchmarks/spans.py [--steps 50] [--repeats 40]
 
 Each step makes the four spans that the envelope of a tool makes: the step, its reservation, its call, its
-settlement. Measured are: without an exporter; with an exporter that sends to a collector on loopback (a process of
-its own; what is sent waits in the queue while the clock runs, and the sending is timed apart); and the same spans,
+settlement. Measured are: without an exporter; with exporters that send spans and metrics to a collector on loopback (a
+process of its own; spans wait in the queue while the clock runs, and their sending is timed apart); and the same spans,
 nested alike and with as many attributes, of an SDK tracer that writes and sends nothing. Prints JSON: the median of
 microseconds per span, in one process; repeats alternate, so that all see the same machine.
 """
@@ -90,7 +90,7 @@ def microseconds(work: Callable[[], object], spans: int) -> float:
 
 
 def measure(steps: int, repeats: int, folder: Path, endpoint: str) -> dict[str, object]:
-    os.environ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] = f"{endpoint}/v1/traces"
+    os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = endpoint
     exporters = Exporters.from_environment()
     assert exporters.spans is not None, exporters.problem
     secrets = ["sk-not-a-key-0123456789", 'pass "word" with spaces']
@@ -122,9 +122,9 @@ def measure(steps: int, repeats: int, folder: Path, endpoint: str) -> dict[str, 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--steps", type=int, default=100, help="at most 128: the exporter's batch is 512 spans"
+        "--steps", type=int, default=50, help="at most 128: the exporter's batch is 512 spans"
     )
-    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--repeats", type=int, default=40)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, collecting() as endpoint:
         print(json.dumps(measure(options.steps, options.repeats, Path(folder), endpoint)))

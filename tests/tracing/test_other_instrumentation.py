@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCode, TraceFlags, TraceState
 
+from agentflow.tracing import names
 from agentflow.tracing.export import Exporters
 from agentflow.tracing.read import read_trace
 from agentflow.tracing.tracer import RunTracer, start_tracing
@@ -177,3 +178,15 @@ def test_a_span_is_nobodys_before_its_with(tracer: RunTracer) -> None:
     with step:
         assert step.get_span_context().is_valid
     assert len(list(read_trace(tracer.path).walk())) == 1
+
+
+def test_the_global_tracer_provider_is_left_alone(tracer: RunTracer) -> None:
+    before = otel.get_tracer_provider()
+    with tracer.run("w"):
+        pass
+    assert otel.get_tracer_provider() is before
+
+
+def test_every_name_is_said_once() -> None:
+    values = [value for name, value in vars(names).items() if name.isupper()]
+    assert len(values) == len(set(values))

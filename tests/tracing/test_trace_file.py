@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import resource
 import signal
 import subprocess
@@ -161,7 +162,10 @@ def test_a_run_that_goes_on_is_linked_to_the_span_that_ended_last(tmp_path: Path
     assert before is None
     assert killed == (run.trace_id, step.span_id)
     assert ended == (run.trace_id, run.span_id)
-    assert read_trace(path).roots[-1].links == [{"trace_id": run.trace_id, "span_id": run.span_id}]
+    again = read_trace(path).roots[-1]
+    assert again.links == [{"trace_id": run.trace_id, "span_id": run.span_id}]
+    assert again.trace_id != run.trace_id
+    assert again.attributes["agentflow.run.resumed"] is True
 
 
 def test_the_last_span_is_found_behind_lines_longer_than_what_is_read_at_once(tmp_path: Path) -> None:
@@ -222,3 +226,16 @@ def test_nothing_that_is_said_fails_the_work(tmp_path: Path) -> None:
     }
     assert second.status_message == "half a pair ?"
     assert tracer.problems == ()
+
+
+def test_ids_differ_though_a_run_seeds_python(tmp_path: Path) -> None:
+    seen = set()
+    for number in range(3):
+        random.seed(7)
+        before = random.getstate()
+        tracer = start_tracing("run-1", tmp_path / str(number))
+        with tracer.run("w") as root:
+            seen |= {root.trace_id, root.span_id}
+        tracer.close()
+        assert random.getstate() == before
+    assert len(seen) == 6
