@@ -51,6 +51,7 @@ server.serve_forever()
 """
 HELD = Amounts(tokens=100, wall_ms=1_000)
 USED = Amounts(tokens=80, wall_ms=3)
+NOTHING = Amounts()
 ENDED = Envelope(status=StepStatus.OK, output={"value": "hello"}, usage=USED, attempts=1)
 
 
@@ -62,7 +63,7 @@ def steps_of_ours(tracer: RunTracer, count: int) -> None:
             with tracer.tool("bench.echo") as span:
                 span.usage(USED)
             with tracer.settle("run:bench") as span:
-                span.settled(USED, Amounts())
+                span.settled(USED, NOTHING)
             step.envelope(ENDED)
 
 

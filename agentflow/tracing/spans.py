@@ -51,6 +51,7 @@ class Recording:
     Attributes:
         common: attributes of every span, clean already.
         capture: whether inputs and outputs are written.
+        sending: whether there is anything that sends or counts them.
     """
 
     file: TraceFile
@@ -58,6 +59,7 @@ class Recording:
     cleaner: Cleaner
     common: dict[str, AttributeValue]
     capture: bool
+    sending: bool
 
 
 class TracedSpan(Span):
@@ -103,8 +105,7 @@ class TracedSpan(Span):
         self.attributes = recording.common.copy()
         self.attributes[names.SPAN_KIND] = span_kind
         self._step = None if step is None else recording.cleaner.text(step)
-        self._output_name = output_name
-        self._on_score = on_score
+        self._output_name, self._on_score = output_name, on_score
         self.set(attributes)
         if content is not None and recording.capture:
             self.set(said.input_attributes(content))
@@ -266,7 +267,8 @@ class TracedSpan(Span):
         self.end_ns = end_time or max(self.start_ns, time.time_ns())
         recording = self._recording
         recording.file.write(self._line())
-        recording.exporters.send_span(self)
+        if recording.sending:
+            recording.exporters.send_span(self)
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Add attributes."""

@@ -48,7 +48,8 @@ class RunTracer:
         self.capture = capture
         shared = (names.RUN_ID, names.SESSION_ID, names.GEN_AI_CONVERSATION_ID)
         common: dict[str, AttributeValue] = dict.fromkeys(shared, cleaner.text(run_id))
-        self._recording = Recording(file, exporters, cleaner, common, capture)
+        sending = exporters.spans is not None or exporters.metrics is not None
+        self._recording = Recording(file, exporters, cleaner, common, capture, sending)
 
     @property
     def path(self) -> Path:
