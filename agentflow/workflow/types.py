@@ -71,7 +71,7 @@ def map_of(fields: Mapping[str, Type] | None = None, value: Type | None = None) 
 
 def either(types: Iterable[Type]) -> Type:
     """Return the type of a value that is of one of ``types``."""
-    return reduce(_joined, types, None) or ANY  # type: ignore[arg-type]
+    return reduce(_joined, types, None) or ANY
 
 
 def _joined(one: Type | None, other: Type) -> Type:
