@@ -8,6 +8,7 @@ with every item, which makes them quadratic.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
@@ -16,18 +17,19 @@ from agentflow.workflow.cel_pattern import pattern_ns
 from agentflow.workflow.cel_tree import Node
 from agentflow.workflow.cel_values import LIST_WEIGHT, MAP_WEIGHT, SCALAR, Shape, join, text_shape
 
-MAX_WORK_NS = 16_000_000
-"""What one evaluation may be bounded by: a third of the 50 ms that none may take, for slower machines."""
+MAX_WORK_NS = 15_000_000
+"""What one evaluation may be bounded by: less than a third of the 50 ms that none may take, for slower machines."""
 
 OPERATION_NS, CALL_NS, ROUND_NS = 300, 1_500, 1_000
 """One operation, one call of a function, and one pass of a comprehension, each without what it copies."""
-COPY_NS, RESULT_NS = 70, 300
-"""To copy or compare one value, and to hand one value of the result back."""
-_FORMATS = 6
-"""How often a call may copy its arguments, or write them into a message that nobody reads."""
+COPY_NS, RESULT_NS = 70, 600
+"""To copy or compare one value, and to hand one value of the result back and write it as JSON."""
+READ_NS = 40
+"""To read one character of a number, a time or a duration."""
 _MAX_JOINS = 5_000
 
 _LOGIC = frozenset({"&&", "||"})
+_READERS = frozenset({"double", "duration", "int", "timestamp", "uint"})
 _EQUAL = frozenset({"==", "!="})
 
 
@@ -47,15 +49,14 @@ class Bound:
         self.charge(tree, RESULT_NS * shape.weight, shape)
         return shape
 
-    def refusal(self, left_ns: int) -> tuple[str, str]:
-        """Return what is too large, and what is allowed."""
+    def refusal(self, before_ns: int, limit_ns: int) -> tuple[str, str]:
+        """Return what is too large, and what is allowed, after what was spent before and under the whole limit."""
         node, shape = self.worst[1:]
-        doing = "the result" if node is None else f"'{node.name}' over"
+        doing = "the result" if node is None else f"'{node.name}'"
         size = f"{shape.length} items or characters" if shape.length else f"{shape.weight} values"
-        often = self.ns / max(left_ns, 1)
         return (
-            f"work for up to {self.ns / 1e6:.0f} ms, most of it in {doing} up to {size}",
-            f"at most {left_ns / 1e6:.0f} ms, {often:.0f} times less: fewer items, shorter text or less nesting",
+            f"work of up to {math.ceil((self.ns + before_ns) / 1e6)} ms, most of it in {doing} over up to {size}",
+            f"{limit_ns // 1_000_000} ms; take fewer items, shorter text or less nesting",
         )
 
     def charge(self, node: Node, ns: int, shape: Shape = SCALAR) -> None:
@@ -99,7 +100,9 @@ class Bound:
     def _call(self, node: Node) -> Shape:
         shapes = [self.visit(arg) for arg in node.args]
         largest = max(shapes, key=lambda shape: shape.weight, default=SCALAR)
-        self.charge(node, CALL_NS + _FORMATS * COPY_NS * sum(shape.weight for shape in shapes), largest)
+        self.charge(node, CALL_NS + 2 * COPY_NS * sum(shape.weight for shape in shapes), largest)
+        if node.name in _READERS:
+            self.charge(node, READ_NS * largest.length, largest)
         if node.name == "matches" and isinstance(node.args[-1].value, str):
             self.charge(node, pattern_ns(node.args[-1].value, largest.length), largest)
         if node.name in ("string", "bytes"):
@@ -150,7 +153,8 @@ class Bound:
         self.charge(node, ROUND_NS, over)
         bodies = [self.visit(body) for body in node.args[1:]]
         result = self._gathered(node, over, bodies)
-        self.charge(node, 3 * COPY_NS * result.weight // 2, over)
+        self.times = outer * (rounds + 2)
+        self.charge(node, 7 * COPY_NS * result.weight // 10, over)
         self.times = outer
         if hidden is None:
             del self.scope[node.value]

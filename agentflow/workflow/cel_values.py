@@ -13,11 +13,9 @@ from typing import Any, NamedTuple, NoReturn
 
 MAX_DEPTH = 64
 """Lists and maps inside one another."""
-MAX_VALUES = 50_000
-"""Values and keys of one result."""
 PIECE = 32
 """Characters of a text that weigh as much as one value."""
-LIST_WEIGHT, MAP_WEIGHT = 2, 4
+LIST_WEIGHT, MAP_WEIGHT = 2, 3
 """What a list or a map weighs without what is in it."""
 _FIELDS = 16
 """Keys of a map that are told apart; of a larger one only the largest value counts."""
@@ -26,6 +24,7 @@ _JOINS = 4
 
 _SCALARS = frozenset({int, float, bool, type(None)})
 _CONVERSION_NS = {int: 250, float: 1200, bool: 150, type(None): 100, str: 2000, list: 2000, dict: 2300}
+_LEAST_NS = min(_CONVERSION_NS.values())
 _TAKE_NS = 700
 """To measure one value here, before CEL converts it in the time above."""
 _PIECE_NS, _KEY_NS, _OTHER_NS = 60, 1400, 5_000
@@ -68,7 +67,7 @@ _EMPTY = Shape(MAP_WEIGHT, 0, SCALAR, {})
 
 @cache
 def _text_of(bits: int) -> Shape:
-    return Shape(1 + (1 << bits) // PIECE, 1 << bits)
+    return Shape(2 + (1 << bits) // PIECE, 1 << bits)
 
 
 def text_shape(characters: int) -> Shape:
@@ -78,8 +77,10 @@ def text_shape(characters: int) -> Shape:
 
 def join(one: Shape, other: Shape, levels: int = _JOINS) -> Shape:
     """Return the bound of a value that is one or the other."""
-    if one is other or one == other:
+    if one is other or other is SCALAR or one == other:
         return one
+    if one is SCALAR:
+        return other
     weight, length = max(one.weight, other.weight), max(one.length, other.length)
     if levels == 0 or (one.item is None and other.item is None):
         return Shape(weight, length)
@@ -112,6 +113,9 @@ class Intake:
             return value, SCALAR
         if isinstance(value, str):
             pieces = len(value) // PIECE
+            if pieces * _PIECE_NS > self.limit_ns:
+                longest = PIECE * self.limit_ns // _PIECE_NS
+                raise UnfitError(f"a text of {len(value)} characters", f"at most {longest}")
             self._add(_TAKE_NS + _CONVERSION_NS[str] + _PIECE_NS * pieces)
             return value, text_shape(len(value))
         if depth == MAX_DEPTH:
@@ -137,6 +141,8 @@ class Intake:
         size = len(value)
         if not size:
             return [], _EMPTY
+        if size * _LEAST_NS > self.limit_ns:
+            raise UnfitError(f"a list of {size} items", f"at most {self.limit_ns // _LEAST_NS}")
         kinds = set(map(type, value)) if isinstance(value, list | tuple) else {object}
         if kinds <= _SCALARS:
             self._add(size * max((_CONVERSION_NS[kind] for kind in kinds), default=0), size)
@@ -196,8 +202,8 @@ def is_list(value: Any) -> bool:
 class Copier:
     """Copies a value as it is, without CEL, and counts what is in it."""
 
-    def __init__(self) -> None:
-        self.values = 0
+    def __init__(self, limit: int) -> None:
+        self.limit, self.values = limit, 0
 
     def copy(self, value: Any, depth: int = 0) -> Any:
         """Return a plain JSON value of the same content.
@@ -223,9 +229,9 @@ class Copier:
 
     def _count(self, values: int) -> None:
         self.values += values
-        if self.values > MAX_VALUES:
+        if self.values > self.limit:
             raise UnfitError(
-                f"more than {MAX_VALUES} values", f"at most {MAX_VALUES} values and keys together"
+                f"more than {self.limit} values", "as many, keys counted; name only the parts that are needed"
             )
 
 

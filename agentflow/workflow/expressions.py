@@ -53,7 +53,8 @@ __all__ = [
 
 MAX_HOLES = 64
 """Expressions that one text may have; they share the work that one expression may do."""
-_COPY_VALUE_NS = 300
+COPY_NS, WRITE_NS = 150, 700
+"""To copy one value that needs no CEL, and to copy it and write it into a text."""
 _MAX_KNOWN = 256
 
 
@@ -108,14 +109,16 @@ class Expr:
             raise self._error(type_name(result), "a condition that is true or false, such as a comparison")
         return result
 
-    def work_out(self, scope: Mapping[str, Any], left_ns: int) -> tuple[Any, int]:
+    def work_out(self, scope: Mapping[str, Any], left_ns: int, value_ns: int = COPY_NS) -> tuple[Any, int]:
         """Return the value, and a bound of the time that it took; at most ``left_ns`` may be taken.
+
+        ``value_ns`` is what copying a value costs, and whatever is done with it next.
 
         Raises:
             InvalidInputError: see `evaluate`.
         """
         if self._plain is not None:
-            return self._read_plain(self._plain, scope)
+            return self._read_plain(self._plain, scope, left_ns, value_ns)
         context, missing, work = self._prepared(scope, left_ns)
         try:
             result = self._program.execute(context)
@@ -123,7 +126,7 @@ class Expr:
             raise
         except BaseException as error:  # CEL's panics are no Exception; they must not end the process
             raise self._error(*_failure(error, missing)) from None
-        return self._copied(result)[0], work
+        return self._copied(result, MAX_WORK_NS // COPY_NS, COPY_NS)[0], work
 
     def try_types(self, scope: Mapping[str, Any]) -> Any:
         """Return what the expression gives on sample values, or itself where these values decide nothing.
@@ -132,7 +135,7 @@ class Expr:
             TypeError: its operands do not fit each other; the message names them.
         """
         if self._plain is not None:
-            return self._read_plain(self._plain, scope)[0]
+            return self._read_plain(self._plain, scope, MAX_WORK_NS, COPY_NS)[0]
         context, missing, _ = self._prepared(scope, MAX_WORK_NS)
         if missing:
             return self
@@ -143,20 +146,22 @@ class Expr:
         except Exception:
             return self
 
-    def _read_plain(self, path: Path, scope: Mapping[str, Any]) -> tuple[Any, int]:
+    def _read_plain(
+        self, path: Path, scope: Mapping[str, Any], left_ns: int, value_ns: int
+    ) -> tuple[Any, int]:
         """Return what lies at the path that is the whole expression, which needs no CEL."""
         try:
             value = _look_up(path, scope)
         except MissingError as error:
             raise self._error(error.found, error.allowed) from None
         if type(value) is str or value is None or type(value) is bool:
-            return value, _COPY_VALUE_NS
-        return self._copied(value)
+            return value, value_ns
+        return self._copied(value, left_ns // value_ns, value_ns)
 
-    def _copied(self, value: Any) -> tuple[Any, int]:
-        copier = Copier()
+    def _copied(self, value: Any, limit: int, value_ns: int) -> tuple[Any, int]:
+        copier = Copier(limit)
         try:
-            return copier.copy(value), _COPY_VALUE_NS * (1 + copier.values)
+            return copier.copy(value), value_ns * (1 + copier.values)
         except UnfitError as error:
             raise self._error(error.found, error.allowed) from None
 
@@ -176,19 +181,21 @@ class Expr:
             except UnfitError as error:
                 raise self._error(error.found, error.allowed) from None
             shapes.append(shape)
-        return context, missing, intake.ns + self._bound(tuple(shapes), left_ns - intake.ns)
+        return context, missing, self._bound(tuple(shapes), intake.ns, left_ns)
 
-    def _bound(self, shapes: tuple[Shape, ...], left_ns: int) -> int:
+    def _bound(self, shapes: tuple[Shape, ...], before_ns: int, left_ns: int) -> int:
+        """Return a bound of the whole evaluation, of which ``before_ns`` go into handing the values over."""
         simple = all(shape.item is None for shape in shapes)
-        if simple and self._known.get(shapes, left_ns) < left_ns:
-            return self._known[shapes]
-        bound = Bound(dict(zip(self._names, shapes, strict=True)))
-        bound.of(self._tree)
-        if bound.ns > left_ns:
-            raise self._error(*bound.refusal(left_ns))
-        if simple and len(self._known) < _MAX_KNOWN:
-            self._known[shapes] = bound.ns
-        return bound.ns
+        total = before_ns + self._known[shapes] if simple and shapes in self._known else 0
+        if not 0 < total <= left_ns:
+            bound = Bound(dict(zip(self._names, shapes, strict=True)))
+            bound.of(self._tree)
+            total = before_ns + bound.ns
+            if total > left_ns:
+                raise self._error(*bound.refusal(before_ns + MAX_WORK_NS - left_ns, MAX_WORK_NS))
+            if simple and len(self._known) < _MAX_KNOWN:
+                self._known[shapes] = bound.ns
+        return total
 
     def _error(self, found: str, allowed: str) -> InvalidInputError:
         return InvalidInputError(f"expression `{self.text}`", found, allowed)
@@ -218,8 +225,9 @@ def _failure(error: BaseException, missing: Mapping[str, MissingError]) -> tuple
         case TypeError():
             return _type_clash(text), NO_OPERATION[1]
     if match := re.match(r"Undefined variable or function: '(\w+)'", text):
-        gone = missing.get(match[1])
-        return (gone.found, gone.allowed) if gone else (match[0], "what CEL can evaluate")
+        if gone := missing.get(match[1]):
+            return gone.found, gone.allowed
+        return f"a value that '{match[1]}' does not take", "what CEL can evaluate"
     if match := re.match(r"Function '(\w+)' error", text):
         return f"a value that '{match[1]}' does not take", "what CEL can evaluate"
     return f"what CEL cannot evaluate ({type(error).__name__})", "what CEL can evaluate"
@@ -251,7 +259,7 @@ class Template:
             if isinstance(part, str):
                 texts.append(part)
             else:
-                value, work = part.work_out(scope, left_ns)
+                value, work = part.work_out(scope, left_ns, WRITE_NS)
                 texts.append(_as_text(value))
                 left_ns -= work
         return "".join(texts)
