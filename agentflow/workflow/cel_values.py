@@ -17,6 +17,8 @@ PIECE = 32
 """Characters of a text that weigh as much as one value."""
 LIST_WEIGHT, MAP_WEIGHT = 2, 3
 """What a list or a map weighs without what is in it."""
+_CONTAINER = 5
+"""Values that take as long to copy as a list or a map without what is in it."""
 _FIELDS = 16
 """Keys of a map that are told apart; of a larger one only the largest value counts."""
 _JOINS = 4
@@ -217,13 +219,13 @@ class Copier:
         if depth == MAX_DEPTH:
             raise UnfitError(f"values nested deeper than {MAX_DEPTH}", f"at most {MAX_DEPTH} levels")
         if kind is dict or is_map(value):
-            self._count(1 + 2 * len(value))
+            self._count(_CONTAINER + 2 * len(value))
             return {
                 key if type(key) is str else _key(key): self.copy(item, depth + 1)
                 for key, item in value.items()
             }
         if kind is list or is_list(value):
-            self._count(1 + len(value))
+            self._count(_CONTAINER + len(value))
             return [self.copy(item, depth + 1) for item in value]
         return value if isinstance(value, str) else _refused(value)
 
