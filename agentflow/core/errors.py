@@ -29,6 +29,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from agentflow.core.amounts import Amounts
 
@@ -68,10 +69,24 @@ class Problem:
         return f"{self.file}:{self.line}:{self.column}: {self.message}"
 
 
+_MOST_COMPARED = 200
+_MOST_LISTED = 25
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for the closest allowed name, or an empty string."""
-    close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
+    short = name[:60]
+    alike = (each for each in allowed if each[:1] == short[:1] or abs(len(each) - len(short)) < 3)
+    close = difflib.get_close_matches(short, list(islice(alike, _MOST_COMPARED)), n=1, cutoff=0.6)
     return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names as a message lists them: the first ones, and how many more there are."""
+    known = list(names)
+    more = len(known) - _MOST_LISTED
+    shown = [name if len(name) <= 60 else f"{name[:59]}…" for name in known[:_MOST_LISTED]]
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "") if shown else "none"
 
 
 class WorkflowFileError(UserError):
@@ -89,8 +104,9 @@ class UnknownNameError(UserError):
 
     def __init__(self, what: str, name: str, allowed: Iterable[str]) -> None:
         self.what, self.name, self.allowed = what, name, tuple(sorted(allowed))
-        known = ", ".join(self.allowed) or "none"
-        super().__init__(f"unknown {what} '{name}'.{nearest(name, self.allowed)} Known: {known}.")
+        super().__init__(
+            f"unknown {what} '{name}'.{nearest(name, self.allowed)} Known: {listed(self.allowed)}."
+        )
 
 
 class InvalidInputError(UserError):

@@ -176,7 +176,8 @@ def _members(annotation: Any) -> Iterator[Any]:
 _ENTRIES: dict[str, Any] = {
     "models": {"provider": "embedded"},
     "worlds": {"use": BROKEN},
-    "inputs": {"type": "object", "default": None},
+    "inputs": {"type": "any", "default": None},
+    "types": {"type": "any"},
     "guardrails": {"use": BROKEN, "at": ["input"]},
 }
 

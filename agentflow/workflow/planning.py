@@ -33,8 +33,8 @@ async def plan_step(step: Step, given: dict[str, Any], call: StepCall, equipment
     agent = step.agent
     if agent is None or call.guards is None:
         raise InvalidInputError(f"step '{step.id}'", "no agent", "agent: {model, prompt}")
-    if agent.output != "Plan":
-        raise UnsupportedCallError("agent", f"output '{agent.output}'", ["Plan"])
+    if agent.output.type != "Plan":
+        raise UnsupportedCallError("agent", f"output '{agent.output.type}'", ["Plan"])
     context = equipment.context
     world: Any = context.worlds(agent.world)
     request = _request(step, given)

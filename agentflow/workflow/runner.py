@@ -332,7 +332,7 @@ class Runner:
             return self._ended(context, failed, state["failed"], steps)
 
         def outputs() -> dict[str, Any]:
-            resolved: dict[str, Any] = resolve(dict(self.workflow.outputs), equipment.names(steps).names())
+            resolved: dict[str, Any] = resolve(self.workflow.output_values(), equipment.names(steps).names())
             return resolved
 
         last = await guarded_value(equipment, "output", Hook.OUTPUT, outputs)

@@ -8,10 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import Literal
+from typing import Any, Literal
 
 Kind = Literal["any", "null", "bool", "int", "double", "number", "string", "list", "map"]
 """``double`` is certainly a float, ``int`` certainly whole; ``number`` is one of the two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a value is held to beside its kind. Lengths count characters of text, items of a list."""
+
+    minimum: float | None = None
+    maximum: float | None = None
+    min_length: int | None = None
+    max_length: int | None = None
+    enum: tuple[Any, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +31,10 @@ class Type:
 
     ``nullable``: it may also be null, as the output of a step that was skipped. A map is closed when
     ``value`` is None: then it has no keys but ``fields``; else ``value`` is the type of all other keys.
+
+    Two types are equal when their values are of the same form; what follows ``nullable`` is for people and for
+    the check of a value: the type's ``name``, its ``limits``, the fields that may be left out (``optional``),
+    what is taken for them (``defaults``), and whether a value with further keys is refused (``strict``).
     """
 
     kind: Kind = "any"
@@ -27,6 +42,11 @@ class Type:
     fields: Mapping[str, Type] = field(default_factory=dict)
     value: Type | None = None
     nullable: bool = False
+    name: str = field(default="", compare=False)
+    limits: Limits | None = field(default=None, compare=False)
+    optional: frozenset[str] = field(default=frozenset(), compare=False)
+    defaults: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    strict: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         words = {"any": "anything", "null": "null", "bool": "a boolean", "int": "an integer"}
@@ -71,7 +91,7 @@ def map_of(fields: Mapping[str, Type] | None = None, value: Type | None = None) 
 
 def either(types: Iterable[Type]) -> Type:
     """Return the type of a value that is of one of ``types``."""
-    return reduce(_joined, types, None) or ANY  # type: ignore[arg-type]
+    return reduce(_joined, types, None) or ANY
 
 
 def _joined(one: Type | None, other: Type) -> Type:

@@ -23,7 +23,7 @@ workflows:
 """
 RENDER = "use: robot_arm.render, with: {rollout: {}}"
 OK = f"      - {{id: a, {RENDER}}}\n"
-KEYS_OF_A_STEP = "id, if, use, agent, foreach, evaluate, approval, workflow, with, world, budget, guardrails, retry, timeout, cache"
+KEYS_OF_A_STEP = "id, if, use, agent, foreach, evaluate, approval, workflow, with, world, budget, guardrails, retry, timeout, output, cache"
 KINDS = "use, agent, foreach, evaluate, approval, workflow"
 METHODS = (
     "all, contains, endsWith, exists, existsOne, exists_one, filter, getDate, getDayOfMonth, getDayOfWeek, "
@@ -46,7 +46,7 @@ WRONG = {
     "a key of the file that does not exist": (
         "version: 1\nworkflow: {}\n",
         ["1:1: 'workflows' is missing.",
-         "2:1: unknown key 'workflow'. Did you mean 'workflows'? Allowed here: version, models, worlds, workflows."],
+         "2:1: unknown key 'workflow'. Did you mean 'workflows'? Allowed here: version, models, worlds, types, defaults, workflows."],
     ),
     "another version": (
         "version: 2\nworkflows: {w: {steps: [{id: a, use: x}]}}\n",
@@ -118,7 +118,7 @@ WRONG = {
     ),
     "a part of an input that has none": (
         steps("{id: a, use: robot_arm.render, with: {rollout: '${{ inputs.goal.x }}'}}"),
-        ["8:61: the input 'goal' is a string; it has no 'x'."],
+        ["8:61: inputs.goal is text; it has no 'x'."],
     ),
     "an unknown tool": (
         steps("{id: a, use: robot_arm.rendr}"),
@@ -138,7 +138,7 @@ WRONG = {
     ),
     "an input of the wrong type": (
         steps("{id: a, use: robot_arm.render, with: {rollout: {}, fps: '${{ inputs.goal }}'}}"),
-        ["8:65: tool 'robot_arm.render': 'fps' takes integer; this input is a string."],
+        ["8:65: tool 'robot_arm.render': 'fps' takes a whole number; this gives text."],
     ),
     "an unknown guardrail": (
         workflow("guardrails: [{use: robot_arm.keepout, at: action}]"),
@@ -182,7 +182,7 @@ WRONG = {
         steps(f"{{id: a, if: inputs.n >, {RENDER}}}"), ["8:31: this is not CEL: it ends too early."],
     ),
     "a condition that gives a number": (
-        steps(f"{{id: a, if: inputs.n, {RENDER}}}"), ["8:21: this gives an integer; allowed: a condition."],
+        steps(f"{{id: a, if: inputs.n, {RENDER}}}"), ["8:21: this gives a whole number; allowed: a condition."],
     ),
     "operands of two types": (
         steps(f"{{id: a, if: 0.5 + inputs.n > 1.0, {RENDER}}}"),
@@ -250,7 +250,7 @@ WRONG = {
          "8:56: unknown world 'tabel'. Did you mean 'table'? Known: table.",
          "8:71: unknown tool 'robot_arm.what'. Did you mean 'robot_arm.what_if'? Known: robot_arm.render, "
          "robot_arm.what_if.",
-         "8:96: unknown output type 'Pln'. Did you mean 'Plan'? Known: Plan.",
+         "8:96: unknown type 'Pln'. Did you mean 'Plan'? Declared under `types`: none.",
          '8:107: found 0; allowed: a whole number of at least 1, or "${{ … }}".'],
     ),
     "a tool without a world": (
@@ -264,24 +264,24 @@ WRONG = {
     ),
     "an evaluation with unknown scorers, names and steps": (
         steps(f"{{id: a, {RENDER}}}",
-              "{id: b, evaluate: {over: steps.a.output, scorers: {goal: robot_arm.goal_dist}, select: {by: -gaol}, "
+              "{id: b, evaluate: {over: steps.a.output.l, scorers: {goal: robot_arm.goal_dist}, select: {by: -gaol}, "
               "gate: best.goal < 1.0, on_gate_fail: {goto: c}}}",
               f"{{id: c, {RENDER}}}"),
-        ["9:66: unknown scorer 'robot_arm.goal_dist'. Did you mean 'robot_arm.goal_distance'? Known: "
+        ["9:68: unknown scorer 'robot_arm.goal_dist'. Did you mean 'robot_arm.goal_distance'? Known: "
          "robot_arm.collision_risk, robot_arm.goal_distance.",
-         "9:102: unknown name 'gaol'. Did you mean 'goal'? Allowed here: budget, goal, inputs, run, steps.",
-         "9:153: goto leads back only; 'c' does not come before this step."],
+         "9:104: unknown name 'gaol'. Did you mean 'goal'? Allowed here: budget, goal, inputs, run, steps.",
+         "9:155: goto leads back only; 'c' does not come before this step."],
     ),
     "an evaluation whose types do not fit": (
         steps(f"{{id: a, {RENDER}}}",
-              "{id: b, evaluate: {over: steps.a.output, scorers: {risk: robot_arm.collision_risk}, "
+              "{id: b, evaluate: {over: steps.a.output.l, scorers: {risk: robot_arm.collision_risk}, "
               "select: {by: 1.0 - risk + 1}, gate: best.risk}}"),
-        ["9:106: the types do not fit: float + int; convert with double(x), int(x) or string(x), or write 2.0 for 2.",
-         "9:129: this gives a number; allowed: a condition."],
+        ["9:108: the types do not fit: float + int; convert with double(x), int(x) or string(x), or write 2.0 for 2.",
+         "9:131: this gives a number; allowed: a condition."],
     ),
     "a way back without a gate": (
         steps(f"{{id: a, {RENDER}}}",
-              "{id: b, evaluate: {over: steps.a.output, scorers: {r: robot_arm.collision_risk}, "
+              "{id: b, evaluate: {over: steps.a.output.l, scorers: {r: robot_arm.collision_risk}, "
               "on_gate_fail: {goto: a}}}"),
         ["9:27: `on_gate_fail` needs a `gate`."],
     ),
@@ -303,7 +303,8 @@ WRONG = {
         "version: 1\nworkflows:\n  w:\n    inputs:\n      a: {type: text}\n      b: {type: integer, minimum: 4, maximum: 2}\n"
         "      c: {type: string, minimum: 1}\n      d: {type: integer, default: 0, minimum: 1}\n"
         "      e: {type: string, default: '${{ inputs.d }}'}\n      f-g: {type: string}\n    steps:\n" + OK,
-        ["5:17: type: found 'text'; allowed: 'string', 'integer', 'number', 'boolean', 'object' or 'array'.",
+        ["5:17: unknown type 'text'. Did you mean 'string'? Allowed: string, integer, number, boolean, object, array, any, "
+         "'list of …', or a name from `types`, which starts with a capital letter.",
          "6:10: `minimum` is above `maximum`; no number fits.",
          "7:10: `minimum` is for type integer or number, not string.",
          "8:35: the default does not fit: found 0; allowed: at least 1.",
