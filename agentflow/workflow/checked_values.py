@@ -21,6 +21,10 @@ _WORDS = {
     "any": "any value", "null": "nothing (null)", "bool": "true or false", "int": "a whole number",
     "double": "a number", "number": "a number", "string": "text", "list": "a list", "map": "a mapping",
 }  # fmt: skip
+_SEVERAL = {
+    "null": "nulls", "bool": "booleans", "int": "whole numbers", "double": "numbers", "number": "numbers",
+    "string": "texts", "list": "lists", "map": "mappings",
+}  # fmt: skip
 _JSON = "finite numbers, text, true, false, null, lists and mappings with text keys"
 
 
@@ -29,7 +33,9 @@ def described(declared: Type) -> str:
     if declared.name:
         return f"{_WORDS[declared.kind]} ({declared.name})"
     if declared.kind == "list" and declared.item and declared.item.kind != "any":
-        return f"a list, each item {described(declared.item)}"
+        return f"a list of {_SEVERAL[declared.item.kind]}" + (
+            f" ({name})" if (name := declared.item.name) else ""
+        )
     return _WORDS[declared.kind]
 
 

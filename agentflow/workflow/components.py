@@ -21,7 +21,7 @@ from agentflow.workflow.messages import BROKEN
 from agentflow.workflow.positions import KeyPath, texts_in
 from agentflow.workflow.report import Report
 from agentflow.workflow.schema import FileSpec, Workflow
-from agentflow.workflow.step_types import Scope, StepTypes, type_of
+from agentflow.workflow.step_types import Scope, StepTypes, misfit_of_value
 from agentflow.workflow.steps import Agent, Evaluate, Foreach, GuardrailUse, Step
 from agentflow.workflow.type_hints import type_of_hint
 from agentflow.workflow.types import INT, STRING, Type, map_of
@@ -142,14 +142,14 @@ class Checker:
         for name, wanted in _PLANNER_TAKES.items():
             if name in step.with_:
                 self._typed(
-                    "an agent that plans", name, step.with_[name], wanted, (*path, "with", name), scope
+                    f"an agent that plans: '{name}'", step.with_[name], wanted, (*path, "with", name), scope
                 )
 
     def _agent(self, agent: Agent, path: KeyPath, scope: Scope) -> None:
         here = (*path, "agent")
         self._known((*here, "model"), "model", agent.model, self.spec.models)
         for name in ("rounds", "candidates", "horizon", "keep"):
-            self._typed("an agent", name, getattr(agent, name), INT, (*here, name), scope)
+            self._typed(f"`{name}`", getattr(agent, name), INT, (*here, name), scope)
         if agent.world is not None:
             self._known((*here, "world"), "world", agent.world, self.spec.worlds)
         else:
@@ -186,10 +186,11 @@ class Checker:
             self._arguments(f"scorer '{spec.name}'", use.with_, spec, here, scope, partial=True)
         if evaluate.select is not None:
             top = (*path, "evaluate", "select", "top")
-            self._typed("`select`", "top", evaluate.select.top, INT, top, scope)
+            self._typed("`top`", evaluate.select.top, INT, top, scope)
         for name in step.with_ if complete else ():
             if name not in taken:
-                message = f"no scorer of this step takes '{name}'.{nearest(name, taken)}"
+                takes = f"They take: {listed(sorted(taken))}." if taken else "They take nothing."
+                message = f"no scorer of this step takes '{name[:60]}'.{nearest(name, taken)} {takes}"
                 self.report.add((*path, "with", name), message, key=True)
 
     def _subworkflow(self, step: Step, path: KeyPath, scope: Scope) -> None:
@@ -205,27 +206,29 @@ class Checker:
         for key, spec in inputs.items():
             broken = ("workflows", name, "inputs", key) in self.report.broken
             if key in step.with_ and not broken:
-                self._typed(who, key, step.with_[key], spec.to_type(), (*path, "with", key), scope)
+                self._typed(f"{who}: '{key}'", step.with_[key], spec.to_type(), (*path, "with", key), scope)
 
     def _outputs(self, workflow: Workflow, path: KeyPath, scope: Scope) -> None:
         for name, output in workflow.outputs.items():
             if output.type is not None:
                 here = (*path, "outputs", name, "value")
-                self._typed("the workflow", name, output.value, output.type.to_type(), here, scope)
+                self._typed(
+                    f"the output '{name}'", output.value, output.type.to_type(), here, scope, "is declared as"
+                )
 
-    def _typed(self, who: str, name: str, value: Any, wanted: Type, path: KeyPath, scope: Scope) -> None:
+    def _typed(
+        self, who: str, value: Any, wanted: Type, path: KeyPath, scope: Scope, takes: str = "takes"
+    ) -> None:
         """Check a value, with or without expressions in it, against the type that its place declares."""
         if any("${{" in text for _, text in texts_in(value)):
-            wrong = misfit(type_of(value, scope), wanted)
+            wrong = misfit_of_value(value, wanted, scope)
             if wrong is not None:
-                self.report.add(
-                    path, f"{who}: '{name}'{wrong.at} takes {wrong.wanted}; this gives {wrong.given}."
-                )
+                self.report.add(path, f"{who}{wrong.at} {takes} {wrong.wanted}; this gives {wrong.given}.")
             return
         try:
-            check_value(value, wanted, f"'{name}'")
+            check_value(value, wanted, who)
         except InvalidInputError as error:
-            self.report.add(path, f"{who}: {error.where}: found {error.found}; allowed: {error.allowed}.")
+            self.report.add(path, f"{error.where}: found {error.found}; allowed: {error.allowed}.")
 
     def _arguments(
         self, who: str, given: Mapping[str, Any], spec: ToolSpec | GuardrailSpec | ScorerSpec, path: KeyPath,
@@ -258,7 +261,7 @@ class Checker:
     def _argument(self, who: str, name: str, value: Any, hint: Any, path: KeyPath, scope: Scope) -> None:
         here = (*path, "with", name)
         if any("${{" in text for _, text in texts_in(value)):
-            self._typed(who, name, value, type_of_hint(hint), here, scope)
+            self._typed(f"{who}: '{name}'", value, type_of_hint(hint), here, scope)
             return
         problem = _misfit(value, hint)
         if problem:

@@ -109,13 +109,8 @@ def _checked(
     worlds: Collection[str] | None,
     secrets: Mapping[str, str] | None,
 ) -> WorkflowFile:
-    of_yaml = {(problem.line, problem.column) for problem in problems.found}
+    problems.settle_places()
     spec, broken = validate(document, problems)
-    problems.found = [
-        problem
-        for index, problem in enumerate(problems.found)
-        if index < len(of_yaml) or (problem.line, problem.column) not in of_yaml
-    ]
     if spec is not None:
         report = Report(document, problems, broken, secrets)
         spec = with_types_put_in(spec, report)

@@ -50,7 +50,8 @@ def check_templates(value: Any, path: KeyPath, place: Place, report: Report) -> 
             _add_flaw((*path, *inner), flaw, report)
         if template is not None:
             for offset, expr in zip(_offsets(text, template.expressions), template.expressions, strict=True):
-                _check_references(expr, offset, (*path, *inner), place, report)
+                if _check_references(expr, offset, (*path, *inner), place, report):
+                    _note_clash(expr, offset, (*path, *inner), place.scope, report)
 
 
 def check_bare(text: str, path: KeyPath, place: Place, report: Report, wanted: str = "") -> None:
@@ -63,10 +64,13 @@ def check_bare(text: str, path: KeyPath, place: Place, report: Report, wanted: s
     expr, flaws = parse_expr(text)
     for flaw in flaws:
         _add_flaw(path, flaw, report)
-    if expr is not None and _check_references(expr, 0, path, place, report) and wanted:
-        mismatch = _type_mismatch(expr, place.scope, wanted)
-        if mismatch:
-            report.add(path, mismatch)
+    if expr is None or not _check_references(expr, 0, path, place, report):
+        return
+    if _note_clash(expr, 0, path, place.scope, report) or not wanted:
+        return
+    found = type_of_expr(expr, place.scope)
+    if found.kind != "any" and found.kind not in _WANTED[wanted]:
+        report.add(path, f"this gives {described(found)}; allowed: {wanted}.")
 
 
 def _hole_size(text: str) -> int:
@@ -147,6 +151,8 @@ def _reference_flaw(expr: Expr, reference: Reference, place: Place, secrets: Map
 
 
 def _unknown_root(name: str, place: Place) -> str:
+    if name == "secrets":
+        return "secrets are read under `with` and in `api_key` only: a prompt, condition or output never holds one."
     if name in place.items:
         step = place.items[name]
         return (
@@ -195,15 +201,12 @@ def _secret_flaw(path: tuple[str, ...], secrets: Mapping[str, str] | None) -> st
     return f"the secret '{name}' is not set. Set the environment variable {name}; it is never taken as empty."
 
 
-def _type_mismatch(expr: Expr, scope: Scope, wanted: str) -> str:
-    """Say when an expression cannot give what is wanted."""
+def _note_clash(expr: Expr, offset: int, path: KeyPath, scope: Scope, report: Report) -> bool:
+    """Note an expression whose operands do not fit each other; True when there is one."""
     try:
         tried(expr, scope)
     except TypeError as clash:
-        return (
-            f"the types do not fit: {clash}; convert with double(x), int(x) or string(x), or write 2.0 for 2."
-        )
-    found = type_of_expr(expr, scope)
-    if found.kind == "any" or found.kind in _WANTED[wanted]:
-        return ""
-    return f"this gives {described(found)}; allowed: {wanted}."
+        remedy = "convert with double(x), int(x) or string(x), or write 2.0 for 2"
+        report.add_inside(path, Flaw(offset, f"the types do not fit: {clash}; {remedy}."))
+        return True
+    return False

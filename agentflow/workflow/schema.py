@@ -232,6 +232,10 @@ class Workflow(Section):
 
 
 def _version(value: Any) -> Any:
+    if value == "1":
+        raise mistake(
+            "this agentflow reads version 1, a number. Write 'version: 1' without quotes around the 1."
+        )
     if value != 1 or isinstance(value, bool):
         raise mistake("this agentflow reads version 1. Write 'version: 1'.")
     return value

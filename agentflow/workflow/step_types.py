@@ -9,7 +9,7 @@ from typing import Any
 from agentflow.core.amounts import DIMENSIONS
 from agentflow.core.registry import Registry
 from agentflow.workflow.expressions import Expr, parse_expr, parse_template
-from agentflow.workflow.fitting import follow, path_at, type_of_value
+from agentflow.workflow.fitting import Misfit, follow, misfit, path_at, type_of_value
 from agentflow.workflow.schema import FileSpec
 from agentflow.workflow.steps import Evaluate, Step
 from agentflow.workflow.type_hints import type_of_hint
@@ -143,6 +143,21 @@ def type_of(value: Any, scope: Scope) -> Type:
     if isinstance(value, list | tuple):
         return list_of(either(type_of(item, scope) for item in value))
     return type_of_value(value)
+
+
+def misfit_of_value(value: Any, wanted: Type, scope: Scope, path: str = "") -> Misfit | None:
+    """Return why a value of the file, with expressions in it, can never pass for ``wanted``."""
+    if wanted.kind == "list" and isinstance(value, list | tuple):
+        inner = [(f"{path}[{index}]", item, wanted.item) for index, item in enumerate(value)]
+    elif wanted.kind == "map" and isinstance(value, Mapping):
+        inner = [(f"{path}.{key}", item, wanted.fields.get(key, wanted.value)) for key, item in value.items()]
+    else:
+        inner = []
+    for at, item, declared in inner:
+        found = misfit_of_value(item, declared or ANY, scope, at)
+        if found is not None:
+            return found
+    return misfit(type_of(value, scope), wanted, path)
 
 
 def _type_of_template(text: str, scope: Scope) -> Type:

@@ -172,6 +172,13 @@ class TypeSpec(Section):
                     served=" or ".join(served),
                     type=self.type,
                 )
+        for value in self.enum or ():
+            if not _is_of(value, self.type):
+                raise mistake(
+                    "`enum` holds {found}, which does not fit type {type}.",
+                    found=shown(value),
+                    type=self.type,
+                )
         _check_order("minimum", self.minimum, "maximum", self.maximum, "number")
         _check_order("min_length", self.min_length, "max_length", self.max_length, "length")
         return self
@@ -218,6 +225,13 @@ class TypeSpec(Section):
             defaults={name: spec.default for name, spec in self.fields.items() if not spec.required},
             strict=True,
         )
+
+
+def _is_of(value: Any, kind: str) -> bool:
+    if kind == "string":
+        return isinstance(value, str)
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return whole or (kind == "number" and isinstance(value, float))
 
 
 def _check_order(low: str, least: float | None, high: str, most: float | None, what: str) -> None:
