@@ -8,6 +8,8 @@ from graphlib import CycleError, TopologicalSorter
 from agentflow.workflow.report import Report
 from agentflow.workflow.schema import FileSpec
 
+MAX_CALLS = 16
+"""Workflows inside one another."""
 MAX_STEPS = 5_000
 """Steps of a workflow, with those of all workflows that it runs."""
 
@@ -42,12 +44,18 @@ def _circle(calls: Mapping[str, Mapping[str, int]]) -> list[str]:
 
 def _check_sizes(spec: FileSpec, calls: _Calls, report: Report) -> None:
     sizes: dict[str, int] = {}
+    depths: dict[str, int] = {}
     for name in TopologicalSorter(calls).static_order():
         if name not in spec.workflows:
-            sizes[name] = 1
+            sizes[name] = depths[name] = 1
             continue
         steps = spec.workflows[name].steps
         sizes[name] = sum(sizes[step.workflow] if step.workflow else 1 for step in steps)
+        depths[name] = 1 + max((depths[called] for called in calls[name]), default=0)
+        if depths[name] > MAX_CALLS:
+            message = f"'{name}' runs more than {MAX_CALLS} workflows inside one another."
+            report.add(("workflows", name), message, key=True)
+            return
         if sizes[name] > MAX_STEPS:
             count = f"{sizes[name]} steps; at most {MAX_STEPS} are taken"
             report.add(

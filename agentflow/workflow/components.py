@@ -57,18 +57,21 @@ class Checker:
             self._outputs(workflow, path, scope)
         check_calls(self.spec, self.report)
 
-    def _known(self, path: KeyPath, what: str, name: str, allowed: Iterable[str]) -> bool:
-        known = sorted(allowed)
-        if name in known or name == BROKEN:
+    def _known(self, path: KeyPath, what: str, name: str, allowed: Collection[str]) -> bool:
+        if name in allowed or name == BROKEN:
             return name != BROKEN
+        known = sorted(allowed)
         hint = nearest(name, known)
         self.report.add(path, f"unknown {what} '{name[:60]}'.{hint} Known: {listed(known)}.")
         return False
 
     def _component(self, path: KeyPath, what: str, name: str, names: Names[Any] | None) -> Any:
-        if names is None or not self._known(path, what, name, names.names()):
+        if names is None:
             return None
-        return names.get(name)
+        if name in names:
+            return names.get(name)
+        self._known(path, what, name, names.names())
+        return None
 
     def _step(self, step: Step, path: KeyPath, scope: Scope) -> None:
         self._guardrails(step.guardrails, path, scope)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from agentflow.core.errors import listed, nearest
@@ -24,7 +25,7 @@ class Index:
     text: str
 
 
-Path = list[str | Index]
+Path = tuple[str | Index, ...]
 
 
 class _Ahead:
@@ -49,10 +50,11 @@ class _Ahead:
         return 0
 
 
+@lru_cache(maxsize=4096)
 def path_at(text: str, offset: int) -> tuple[Path, int]:
     """Return the path that an expression reads at ``offset``, indices included, and where it ends."""
     ahead = _Ahead(text, offset)
-    path: Path = [ahead[0].text]
+    path: list[str | Index] = [ahead[0].text]
     at = 1
     while True:
         if ahead[at].text == "." and ahead[at + 1].kind == "name" and ahead[at + 2].text != "(":
@@ -64,7 +66,7 @@ def path_at(text: str, offset: int) -> tuple[Path, int]:
             at = close + 1
         else:
             last = ahead[at - 1]
-            return path, last.start + len(last.text)
+            return tuple(path), last.start + len(last.text)
 
 
 def follow(start: Type, path: Path, done: str) -> tuple[Type, str]:

@@ -20,7 +20,7 @@ from agentflow.workflow.traps import EXPRESSION_KEYS, syntax_problems
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
-MAX_NODES = 20_000
+MAX_NODES = 10_000
 MAX_PROBLEMS = 100
 
 KeyPath = tuple[str | int, ...]

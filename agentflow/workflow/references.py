@@ -10,7 +10,7 @@ from agentflow.core.errors import listed, nearest
 from agentflow.workflow.cel_syntax import MAX_LENGTH, Reference
 from agentflow.workflow.checked_values import described
 from agentflow.workflow.expressions import Expr, Flaw, Roots, parse_expr, parse_template
-from agentflow.workflow.fitting import Path, follow, path_at
+from agentflow.workflow.fitting import follow, path_at
 from agentflow.workflow.positions import Document, KeyPath, Node, texts_in
 from agentflow.workflow.report import Report
 from agentflow.workflow.step_types import STEP_FIELDS, Scope, tried, type_of_expr
@@ -18,7 +18,7 @@ from agentflow.workflow.steps import Step
 from agentflow.workflow.traps import cut_by_comment
 from agentflow.workflow.types import ANY, Type
 
-MAX_EXPRESSION_TEXT = 50_000
+MAX_EXPRESSION_TEXT = 40_000
 """Characters of all expressions of a file together."""
 
 _WANTED = {"a condition": ("bool",), "a number": ("int", "double", "number"), "a list": ("list",)}
@@ -145,7 +145,6 @@ def _reference_flaw(expr: Expr, reference: Reference, place: Place, secrets: Map
     if root == "inputs" and len(path) > 1 and path[1] not in place.scope["inputs"].fields:
         known = place.scope["inputs"].fields
         return f"unknown input '{path[1][:60]}'.{nearest(path[1], known)} Declared: {listed(known)}."
-    whole: Path
     whole, _ = path_at(expr.text, reference.offset)
     return follow(place.scope.get(root, ANY), whole[1:], root)[1]
 

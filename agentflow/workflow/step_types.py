@@ -8,6 +8,7 @@ from typing import Any
 
 from agentflow.core.amounts import DIMENSIONS
 from agentflow.core.registry import Registry
+from agentflow.workflow.calls import MAX_CALLS
 from agentflow.workflow.expressions import Expr, parse_expr, parse_template
 from agentflow.workflow.fitting import Misfit, follow, misfit, path_at, type_of_value
 from agentflow.workflow.schema import FileSpec
@@ -17,9 +18,6 @@ from agentflow.workflow.types import ANY, BOOL, DOUBLE, INT, STRING, Type, eithe
 
 STEP_FIELDS = ("output", "status", "ok", "skipped", "error", "usage")
 """What expressions may read of an earlier step; of a ``foreach`` also ``results``."""
-MAX_CALLS = 16
-"""Workflows inside one another."""
-
 Scope = Mapping[str, Type]
 
 _AMOUNTS = map_of({**dict.fromkeys(DIMENSIONS, INT), "usd": DOUBLE, "gpu_seconds": DOUBLE})
@@ -36,28 +34,23 @@ class StepTypes:
 
     spec: FileSpec
     registry: Registry | None = None
-    _steps: dict[str, dict[str, Type]] = field(default_factory=dict)
+    _scopes: dict[str, Scope] = field(default_factory=dict)
     _outputs: dict[str, Type] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
 
     def scope(self, name: str) -> Scope:
         """Return what expressions of a workflow start from; ``steps`` holds all of its steps."""
-        workflow = self.spec.workflows[name]
-        inputs = {each: spec.to_type() for each, spec in workflow.inputs.items()}
-        return {"inputs": map_of(inputs), "steps": map_of(self.steps(name)), **_FIGURES}
-
-    def steps(self, name: str) -> dict[str, Type]:
-        """Return what can be read of each step of a workflow."""
-        if name not in self._steps:
-            steps = self._steps[name] = {}
+        if name not in self._scopes:
             workflow = self.spec.workflows[name]
             inputs = {each: spec.to_type() for each, spec in workflow.inputs.items()}
+            steps: dict[str, Type] = {}
             scope: Scope = {"inputs": map_of(inputs), "steps": Type("map", fields=steps), **_FIGURES}
+            self._scopes[name] = scope
             self._open.append(name)
             for step in workflow.steps:
                 steps[step.id] = self._step(step, scope)
             self._open.pop()
-        return self._steps[name]
+        return self._scopes[name]
 
     def outputs(self, name: str) -> Type:
         """Return the type of what a workflow gives back; ``ANY`` within a circle of workflows, or too deep in."""
@@ -199,11 +192,12 @@ def tried(expr: Expr, scope: Scope) -> Any:
     """
     samples: dict[str, Any] = {}
     for reference in expr.references:
-        found, _ = follow(scope.get(reference.root, ANY), list(reference.path[1:]), reference.root)
+        found, _ = follow(scope.get(reference.root, ANY), reference.path[1:], reference.root)
         if found.kind not in _SAMPLES or found.nullable:
             return expr
         inner = samples
         for part in reference.path[:-1]:
             inner = inner.setdefault(part, {})
         inner[reference.path[-1]] = _SAMPLES[found.kind]
-    return expr if expr.nesting else expr.try_types(samples)
+    costly = expr.nesting or "matches" in expr.text  # a pattern alone can take a second to be read
+    return expr if costly else expr.try_types(samples)

@@ -29,6 +29,7 @@ _KINDS = {
     "boolean": types.BOOL,
     "any": types.ANY,
 }
+_NO_LIMITS = Limits()
 _ORDERED = ("integer", "number")
 _LONG = ("string", "array")
 _SERVES = {
@@ -205,9 +206,10 @@ class TypeSpec(Section):
         else:
             plain = _KINDS.get(self.type, types.ANY)
         limits = Limits(self.minimum, self.maximum, self.min_length, self.max_length, self.enum)
-        named = replace(
-            plain, name=self._name or plain.name, limits=limits if limits != Limits() else plain.limits
-        )
+        named = plain
+        if limits != _NO_LIMITS or self._name:
+            own = limits if limits != _NO_LIMITS else plain.limits
+            named = replace(plain, name=self._name or plain.name, limits=own)
         return named.or_null() if self._may_be_null else named
 
     @property
