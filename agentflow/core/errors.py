@@ -10,6 +10,7 @@
     │   ├── GoalNotUnderstoodError   a goal sentence outside what the parser understands
     │   ├── MissingSecretError       ``${{ secrets.X }}`` without a value
     │   ├── MissingExtraError        a package of an extra is not installed
+    │   ├── PluginError              what another distribution offers cannot be used
     │   ├── WeightsError             weights that are missing, corrupt or not the card's
     │   └── UnsupportedCallError     a world or model that does not do what was asked of it
     └── RunError                     something ended while a run was at work
@@ -148,6 +149,20 @@ class MissingExtraError(UserError):
         super().__init__(
             f"{feature} needs the package '{package}', which is not installed. "
             f"Install it with: pip install 'agentflow-worlds[{extra}]'"
+        )
+
+
+class PluginError(UserError):
+    """What another distribution offers by an entry point cannot be used; others are not concerned."""
+
+    def __init__(self, group: str, name: str, value: str, distributions: Sequence[str], reason: str) -> None:
+        self.group, self.name, self.value = group, name, value
+        self.distributions, self.reason = tuple(distributions), reason
+        whose = " and ".join(self.distributions)
+        text = reason.replace("\n", " ").rstrip(". ")[:300]
+        super().__init__(
+            f"the plug-in '{name}' ({group}: {value}) of {whose} cannot be used: {text}. "
+            "Reinstall or remove that distribution."
         )
 
 

@@ -10,16 +10,19 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from types import ModuleType
-from typing import Any, Generic, TypeVar, get_type_hints
+from typing import Any, Generic, TypeAlias, TypeVar, get_type_hints
 
+from agentflow.core import plugins
 from agentflow.core.amounts import Amounts
-from agentflow.core.errors import UnknownNameError
+from agentflow.core.errors import PluginError, UnknownNameError
+from agentflow.core.plugins import Plugin
 from agentflow.core.records import Hook
 
 F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S", "ToolSpec", "GuardrailSpec", "ScorerSpec")
 
 _SPEC = "__agentflow_spec__"
+Spec: TypeAlias = "ToolSpec | GuardrailSpec | ScorerSpec"
 
 
 @dataclass(frozen=True)
@@ -161,44 +164,95 @@ def scorer(*, lower_is_better: bool, unit: str = "") -> Callable[[F], F]:
     return attach
 
 
-class Names(Generic[S]):
-    """The components of one kind by name; an unknown name is an error that lists the known ones."""
+def spec_of(function: object) -> Spec | None:
+    """Return the spec that a decorator attached, or None."""
+    spec: Spec | None = getattr(function, _SPEC, None)
+    return spec
 
-    def __init__(self, what: str) -> None:
+
+def specs_of(module: ModuleType, prefix: str = "") -> list[Spec]:
+    """Return the spec of every decorated function that ``module`` itself defines, as ``<prefix>.<function>``."""
+    specs = [
+        spec
+        for value in vars(module).values()
+        if (spec := spec_of(value)) is not None and getattr(value, "__module__", None) == module.__name__
+    ]
+    return [replace(spec, name=f"{prefix}.{spec.name}") for spec in specs] if prefix else specs
+
+
+class Names(Generic[S]):
+    """The components of one kind by name; an unknown name is an error that lists the known ones.
+
+    A plug-in is imported when it is named for the first time, never because others are.
+    """
+
+    def __init__(self, what: str, kind: type[S]) -> None:
         self._what = what
+        self._kind: type[S] = kind
         self._specs: dict[str, S] = {}
+        self._plugins: dict[str, Plugin] = {}
 
     def add(self, spec: S) -> None:
         """Take a component in; a later one of the same name replaces an earlier one."""
         self._specs[spec.name] = spec
+        self._plugins.pop(spec.name, None)
+
+    def offer(self, plugin: Plugin) -> None:
+        """Take in what a plug-in offers under its name; it replaces what has that name already."""
+        self._specs.pop(plugin.name, None)
+        self._plugins[plugin.name] = plugin
 
     def get(self, name: str) -> S:
         """Return the component.
 
         Raises:
             UnknownNameError: nothing has this name.
+            PluginError: the plug-in that offers this name cannot be used.
         """
+        self._fetch(name)
         if name not in self._specs:
-            raise UnknownNameError(self._what, name, self._specs)
+            raise UnknownNameError(self._what, name, self.names())
         return self._specs[name]
 
     def __contains__(self, name: str) -> bool:
+        if name in self._specs or name in self._plugins:
+            return True
+        try:
+            self._fetch(name)
+        except PluginError:
+            return True  # it may well be there: `get` says what is wrong
         return name in self._specs
 
     def names(self) -> list[str]:
-        """Return all names, sorted."""
-        return sorted(self._specs)
+        """Return all names, sorted; of a plug-in that was not imported yet, the name that it goes by."""
+        return sorted({*self._specs, *self._plugins})
+
+    def _fetch(self, name: str) -> None:
+        """Import the plug-in that offers a name: under it, or as a module under the first part of it."""
+        offer = next((each for each in (name, name.partition(".")[0]) if each in self._plugins), None)
+        if name in self._specs or offer is None:
+            return
+        plugin = self._plugins[offer]
+        loaded = plugin.load()
+        specs = specs_of(loaded, offer) if isinstance(loaded, ModuleType) else [spec_of(loaded)]
+        kept = [spec for spec in specs if isinstance(spec, self._kind)]
+        if not kept:
+            raise plugin.error(f"there is nothing in it that is decorated with @{self._what}")
+        self._plugins.pop(offer, None)
+        for spec in kept:
+            own = spec if isinstance(loaded, ModuleType) else replace(spec, name=name)
+            self._specs.setdefault(own.name, own)
 
 
 class Registry:
     """All tools, guardrails and scorers that a project may name."""
 
     def __init__(self) -> None:
-        self.tools: Names[ToolSpec] = Names("tool")
-        self.guardrails: Names[GuardrailSpec] = Names("guardrail")
-        self.scorers: Names[ScorerSpec] = Names("scorer")
+        self.tools = Names("tool", ToolSpec)
+        self.guardrails = Names("guardrail", GuardrailSpec)
+        self.scorers = Names("scorer", ScorerSpec)
 
-    def add(self, spec: ToolSpec | GuardrailSpec | ScorerSpec) -> None:
+    def add(self, spec: Spec) -> None:
         """Take a component in under its kind."""
         match spec:
             case ToolSpec():
@@ -210,7 +264,15 @@ class Registry:
 
     def add_module(self, module: ModuleType, prefix: str = "") -> None:
         """Take in every decorated function that ``module`` itself defines, as ``<prefix>.<function>``."""
-        for value in vars(module).values():
-            spec = getattr(value, _SPEC, None)
-            if spec is not None and getattr(value, "__module__", None) == module.__name__:
-                self.add(replace(spec, name=f"{prefix}.{spec.name}") if prefix else spec)
+        for spec in specs_of(module, prefix):
+            self.add(spec)
+
+    def add_plugins(self) -> None:
+        """Take in what other distributions offer, without importing it."""
+        for names, group in (
+            (self.tools, plugins.TOOLS),
+            (self.guardrails, plugins.GUARDRAILS),
+            (self.scorers, plugins.SCORERS),
+        ):
+            for plugin in plugins.offered(group).values():
+                names.offer(plugin)

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from agentflow.core.errors import InvalidInputError, listed, nearest
+from agentflow.core.errors import InvalidInputError, PluginError, listed, nearest
 from agentflow.core.protocols import Call
 from agentflow.core.registry import GuardrailSpec, Names, Registry, ScorerSpec, ToolSpec
 from agentflow.workflow.calls import check_calls
@@ -68,9 +68,12 @@ class Checker:
     def _component(self, path: KeyPath, what: str, name: str, names: Names[Any] | None) -> Any:
         if names is None:
             return None
-        if name in names:
-            return names.get(name)
-        self._known(path, what, name, names.names())
+        try:
+            if name in names:
+                return names.get(name)
+            self._known(path, what, name, names.names())
+        except PluginError as error:
+            self.report.add(path, f"{error}")
         return None
 
     def _step(self, step: Step, path: KeyPath, scope: Scope) -> None:

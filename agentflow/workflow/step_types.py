@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentflow.core.amounts import DIMENSIONS
+from agentflow.core.errors import PluginError
 from agentflow.core.registry import Registry
 from agentflow.workflow.calls import MAX_CALLS
 from agentflow.workflow.expressions import Expr, parse_expr, parse_template
@@ -95,7 +96,10 @@ class StepTypes:
         """Return the type of what a tool gives back, as it is annotated."""
         if self.registry is None or tool not in self.registry.tools:
             return ANY
-        return type_of_hint(self.registry.tools.get(tool).hints.get("return", Any))
+        try:
+            return type_of_hint(self.registry.tools.get(tool).hints.get("return", Any))
+        except PluginError:  # told where the tool is named
+            return ANY
 
     def evaluated(self, evaluate: Evaluate, scope: Scope) -> Type:
         """Return the type of what an ``evaluate`` gives back."""
