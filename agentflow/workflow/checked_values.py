@@ -71,7 +71,8 @@ def _check_form(value: Any, declared: Type, at: str) -> None:
     if declared.kind == "any" or (value is None and declared.nullable):
         return
     if not isinstance(value, _FORMS[declared.kind]) or (isinstance(value, bool) and declared.kind != "bool"):
-        found = "nothing" if value is None else f"{shown(value)} ({type_name(value)})"
+        plain = value is None or isinstance(value, dict | list)
+        found = shown(value) if plain else f"{shown(value)} ({type_name(value)})"
         raise InvalidInputError(at, found, described(declared))
     if declared.limits is not None:
         _check_limits(value, declared.limits, at)
@@ -91,7 +92,7 @@ def _checked_map(value: Mapping[str, Any], declared: Type, where: str, path: str
         checked[name] = item if inner is None else _checked(item, inner, where, f"{path}.{name}")
     for name, default in declared.defaults.items():
         if name not in checked:
-            checked[name] = copy.deepcopy(default)
+            checked[name] = _checked(copy.deepcopy(default), declared.fields[name], where, f"{path}.{name}")
     return checked
 
 

@@ -1,4 +1,4 @@
-"""The inputs of a run and the answers of an approval: what was given, held to what the workflow declares."""
+"""The inputs and outputs of a run and the answers of an approval, held to what the workflow declares."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from agentflow.core.errors import InvalidInputError, listed, nearest
 from agentflow.workflow.checked_values import check_value, described
 from agentflow.workflow.schema import Workflow
+from agentflow.workflow.steps import Approval
 from agentflow.workflow.type_specs import TypeSpec
 
 
@@ -48,3 +49,22 @@ def resolve_values(
         value = given[name] if name in given else copy.deepcopy(spec.default)
         values[name] = check_value(value, spec.to_type(), where)
     return values
+
+
+def resolve_answers(approval: Approval, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the answers to an approval: those given, checked, and the defaults of the others; see `resolve_values`."""
+    return resolve_values(approval.answers, given, what="answer", owner="the approval")
+
+
+def checked_outputs(workflow: Workflow, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's outputs as their declared types want them; ``values`` are JSON, with nothing left to replace.
+
+    Raises:
+        InvalidInputError: one does not fit its type; names the output and the path inside it.
+    """
+    return {
+        name: check_value(values[name], output.type.to_type(), f"output '{name}'")
+        if output.type
+        else values[name]
+        for name, output in workflow.outputs.items()
+    }

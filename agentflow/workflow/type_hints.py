@@ -16,10 +16,10 @@ from typing import (
     get_args,
     get_origin,
     get_type_hints,
-    is_typeddict,
 )
 
 from pydantic import BaseModel
+from typing_extensions import is_typeddict
 
 from agentflow.core.records import Artifact
 from agentflow.workflow.types import (
@@ -139,7 +139,11 @@ def _of_record(hint: type, above: tuple[Any, ...]) -> Type:
     except (NameError, TypeError):
         return ANY
     if is_typeddict(hint):
-        return _named(hint, hints, set(getattr(hint, "__optional_keys__", ())), above)
+        said = {
+            name: get_origin(each) for name, each in hints.items()
+        }  # its own sets miss deferred annotations
+        optional = {name for name in getattr(hint, "__optional_keys__", ()) if said[name] is not Required}
+        return _named(hint, hints, optional | {name for name in said if said[name] is NotRequired}, above)
     if not dataclasses.is_dataclass(hint):
         return ANY
     fields = {field.name: hints[field.name] for field in dataclasses.fields(hint)}
