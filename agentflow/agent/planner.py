@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -201,7 +200,8 @@ class Planner:
         async def body(ticket: Call, given: dict[str, Any]) -> Rollout:
             actions = batch[: given["sequences"], : given["horizon_steps"]]
             with self.context.tracer.tool(f"{world.name}.predict", arguments=given) as span:
-                rollout = await asyncio.to_thread(metered(world, ticket.meter).predict, state, actions)
+                predict = metered(world, ticket.meter).predict
+                rollout = await self.context.workers.stoppable(lambda: predict(state, actions), ticket)
                 span.usage(ticket.meter.spent)
             return Rollout(
                 rollout.world, rollout.entities, rollout.actions, rollout.states, rollout.radius90,

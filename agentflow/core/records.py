@@ -208,6 +208,8 @@ class Envelope(BaseModel):
     artifacts: list[Artifact] = Field(default_factory=list)
     rungs: list[str] = Field(default_factory=list)
     """What was given up to stay within budget or trust, in order."""
+    warnings: list[str] = Field(default_factory=list)
+    """What a person should know beside it, such as a thread that could not be stopped."""
 
     @property
     def usable(self) -> bool:

@@ -36,11 +36,12 @@ class InnerCallError(RunError):
 
 @dataclass
 class Notes:
-    """What a body says to its envelope beside its output: what was found and given up inside it."""
+    """What a body says to its envelope beside its output: what was found and given up inside it, what to know."""
 
     verdicts: list[GuardRecord] = field(default_factory=list)
     scores: list[ScoreRecord] = field(default_factory=list)
     rungs: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

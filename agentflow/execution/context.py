@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from agentflow.budget.ledger import Ledger
 from agentflow.core.amounts import UNLIMITED
 from agentflow.core.protocols import ChatModel
 from agentflow.core.registry import Registry
+from agentflow.execution.workers import Workers
 from agentflow.store.artifacts import FileArtifacts
 from agentflow.store.store import Store
 from agentflow.tracing.tracer import RunTracer
@@ -61,7 +63,7 @@ class RunContext:
     listener: Listener = nobody
     degrade: bool = False
     view: dict[str, Any] = field(default_factory=lambda: {"inputs": {}, "steps": {}})
-    resources: dict[str, asyncio.Semaphore] = field(default_factory=dict)
+    workers: Workers = field(default_factory=Workers)
     resumed: bool = True
     """Whether the store may hold steps of this run that another process, or an earlier pass, left there."""
     recorded: set[str] = field(default_factory=set)
@@ -104,6 +106,6 @@ class RunContext:
         self.settled.set()
         self.settled = asyncio.Event()
 
-    def resource(self, name: str) -> asyncio.Semaphore:
-        """Return the one slot of a resource such as ``gpu:0``."""
-        return self.resources.setdefault(name, asyncio.Semaphore(1))
+    def resource(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Wait for a slot of a resource such as ``gpu:0``, which all runs of the program share."""
+        return self.workers.slots.hold(name)

@@ -17,9 +17,7 @@ from agentflow.worldmodel.contract import Floats, Rollout, WorldModel
 
 
 class CallMeter(Meter):
-    """The meter of one call. ``cut_off``: the call's time is over, and whatever still works for it must stop."""
-
-    cut_off = False
+    """The meter of one call, which refuses everything once the call was cut off."""
 
     def require(self, amounts: Amounts) -> None:
         """Refuse amounts that do not fit into what is left, and everything once the call was cut off.

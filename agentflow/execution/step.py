@@ -365,6 +365,7 @@ class _Envelope:
             scores=[*done.scores, *notes.scores],
             artifacts=list(unique.values()),
             rungs=self._rungs(),
+            warnings=list(notes.warnings),
         )
 
     def _failed(self, error: Exception) -> Envelope:

@@ -25,6 +25,7 @@ from agentflow.core.errors import (
 from agentflow.core.protocols import ChatModel
 from agentflow.core.records import Envelope, GuardRecord, Hook, RunStatus, StepStatus
 from agentflow.execution.context import Listener, RunContext, nobody
+from agentflow.execution.workers import Workers
 from agentflow.guard.manifest import manifest
 from agentflow.llm.models import build_chat_model
 from agentflow.store.artifacts import FileArtifacts
@@ -85,12 +86,14 @@ class Workshop:
         self.ledger.open_scope(PROJECT_SCOPE, Amounts.unlimited())
         self.artifacts = FileArtifacts(self.folder)
         self.exporters = Exporters.from_environment()
+        self.workers = Workers()
         self.worlds: dict[str, Any] = {}  # by their name in the file; a program may put its own in here
         self._simulators: dict[str, Any] = {}
         self._chats: dict[str, ChatModel | None] = {}
 
     def close(self) -> None:
         """Close what was opened; exporters get a moment to send what they hold."""
+        self.workers.close()
         self.exporters.close()
         for simulator in self._simulators.values():
             simulator.close()
@@ -281,6 +284,7 @@ class Runner:
             artifacts=shop.artifacts, tracer=tracer, registry=shop.project.registry, worlds=shop.world,
             simulators=shop.simulator, models=shop.chat, listener=self.listener,
             degrade=self.workflow.budget.on_exhausted == "degrade", resumed=resumed,
+            workers=shop.workers,
         )  # fmt: skip
         context.view["inputs"] = inputs
         equipment = Equipment(

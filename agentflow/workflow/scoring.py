@@ -13,7 +13,7 @@ from agentflow.core.records import Score, ScoreRecord, Subject
 from agentflow.core.registry import ScorerSpec
 from agentflow.execution import values
 from agentflow.execution.context import RunContext
-from agentflow.execution.tools import typed_inputs
+from agentflow.execution.inputs import typed_inputs
 from agentflow.workflow.expressions import compile_expr
 from agentflow.workflow.steps import Step
 
