@@ -11,7 +11,8 @@
     │   ├── MissingSecretError       ``${{ secrets.X }}`` without a value
     │   ├── MissingExtraError        a package of an extra is not installed
     │   ├── WeightsError             weights that are missing, corrupt or not the card's
-    │   └── UnsupportedCallError     a world or model that does not do what was asked of it
+    │   ├── UnsupportedCallError     a world or model that does not do what was asked of it
+    │   └── ReplayError              a replay came to a call that was not recorded
     └── RunError                     something ended while a run was at work
         ├── BudgetExceededError      a cap would be passed
         ├── GuardrailBlockedError    a guardrail said no (or could not say anything)
@@ -152,6 +153,10 @@ class UnsupportedCallError(UserError):
     def __init__(self, name: str, call: str, supported: Iterable[str]) -> None:
         self.name, self.call, self.supported = name, call, tuple(sorted(supported))
         super().__init__(f"'{name}' does not support {call}. It supports: {', '.join(self.supported)}.")
+
+
+class ReplayError(UserError):
+    """A replay came to something that its recording does not hold; the message names the nearest that it does."""
 
 
 _FILE_KEYS = {"micro_usd": "usd", "gpu_ms": "gpu_seconds", "wall_ms": "wall_clock"}

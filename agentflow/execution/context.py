@@ -14,6 +14,7 @@ from agentflow.budget.ledger import Ledger
 from agentflow.core.amounts import UNLIMITED
 from agentflow.core.protocols import ChatModel
 from agentflow.core.registry import Registry
+from agentflow.execution.call import StepCall
 from agentflow.execution.workers import Workers
 from agentflow.store.artifacts import FileArtifacts
 from agentflow.store.store import Store
@@ -64,6 +65,8 @@ class RunContext:
     degrade: bool = False
     view: dict[str, Any] = field(default_factory=lambda: {"inputs": {}, "steps": {}})
     workers: Workers = field(default_factory=Workers)
+    replay: Callable[[StepCall], StepCall] | None = None
+    """Returns a call with a body that gives a recorded answer; guardrails, budget and spans stay as they are."""
     resumed: bool = True
     """Whether the store may hold steps of this run that another process, or an earlier pass, left there."""
     recorded: set[str] = field(default_factory=set)

@@ -71,6 +71,8 @@ class _Progress:
 
 async def perform(context: RunContext, call: StepCall) -> Envelope:
     """Put one call through the envelope and return its outcome; it raises for nothing but cancellation."""
+    if context.replay is not None:
+        call = context.replay(call)
     return await _Envelope(context, call).run()
 
 

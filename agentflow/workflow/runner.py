@@ -7,7 +7,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from agentflow.core.errors import (
 )
 from agentflow.core.protocols import ChatModel
 from agentflow.core.records import Envelope, GuardRecord, Hook, RunStatus, StepStatus
+from agentflow.execution.call import StepCall
 from agentflow.execution.context import Listener, RunContext, nobody
 from agentflow.execution.workers import Workers
 from agentflow.guard.manifest import manifest
@@ -75,6 +76,8 @@ class Workshop:
     models: Mapping[str, Any] = field(default_factory=dict)
     """Language models that the calling program hands over, by their name in the file."""
     secrets: Mapping[str, str] | None = None
+    replay: Callable[[StepCall], StepCall] | None = None
+    """What answers the calls of its runs in their place, see `RunContext.replay`."""
 
     def __post_init__(self) -> None:
         try:
@@ -88,14 +91,14 @@ class Workshop:
         self.exporters = Exporters.from_environment()
         self.workers = Workers()
         self.worlds: dict[str, Any] = {}  # by their name in the file; a program may put its own in here
-        self._simulators: dict[str, Any] = {}
+        self.simulators: dict[str, Any] = {}
         self._chats: dict[str, ChatModel | None] = {}
 
     def close(self) -> None:
         """Close what was opened; exporters get a moment to send what they hold."""
         self.workers.close()
         self.exporters.close()
-        for simulator in self._simulators.values():
+        for simulator in self.simulators.values():
             simulator.close()
         for chat in self._chats.values():
             close = getattr(chat, "close", None)
@@ -120,9 +123,9 @@ class Workshop:
     def simulator(self, name: str | None) -> Any:
         """Return the true simulator of a world of the file."""
         key, spec = self._world_spec(name)
-        if key not in self._simulators:
-            self._simulators[key] = catalog.open_simulator(spec.use or key)
-        return self._simulators[key]
+        if key not in self.simulators:
+            self.simulators[key] = catalog.open_simulator(spec.use or key)
+        return self.simulators[key]
 
     def _world_spec(self, name: str | None) -> tuple[str, WorldSpec]:
         worlds = self.project.file.spec.worlds
@@ -137,10 +140,12 @@ class Workshop:
         return name, worlds[name]
 
     def chat(self, name: str) -> ChatModel | None:
-        """Return a language model of the file, or None for the embedded planner."""
+        """Return a language model of the file, or None for the embedded planner; the program's own comes first."""
         if name not in self._chats:
             spec = self.project.file.spec.models[name]
-            if isinstance(spec, EmbeddedModel):
+            if isinstance(self.models.get(name), ChatModel):
+                self._chats[name] = self.models[name]
+            elif isinstance(spec, EmbeddedModel):
                 self._chats[name] = None
             else:
                 scope = {"secrets": Secrets(self.secrets, f"models.{name}")}
@@ -148,11 +153,15 @@ class Workshop:
                 self._chats[name] = build_chat_model(name, settings, self.models.get(name))
         return self._chats[name]
 
-    def secret_values(self) -> list[str]:
-        """Return the values of all secrets that the file names, so that no span holds one."""
+    def named_secrets(self) -> dict[str, str]:
+        """Return all secrets that the file names and that are set."""
         names = set(_SECRET.findall(self.project.file.spec.model_dump_json(by_alias=True)))
         source = os.environ if self.secrets is None else self.secrets
-        return [source[name] for name in names if source.get(name)]
+        return {name: source[name] for name in names if source.get(name)}
+
+    def secret_values(self) -> list[str]:
+        """Return the values of all secrets that the file names, so that no span holds one."""
+        return list(self.named_secrets().values())
 
 
 def _model_settings(spec: Any, root: Path) -> dict[str, Any]:
@@ -284,7 +293,7 @@ class Runner:
             artifacts=shop.artifacts, tracer=tracer, registry=shop.project.registry, worlds=shop.world,
             simulators=shop.simulator, models=shop.chat, listener=self.listener,
             degrade=self.workflow.budget.on_exhausted == "degrade", resumed=resumed,
-            workers=shop.workers,
+            workers=shop.workers, replay=shop.replay,
         )  # fmt: skip
         context.view["inputs"] = inputs
         equipment = Equipment(
