@@ -85,13 +85,17 @@ class Player:
         return replace(call, inputs=inputs, body=body)
 
 
-def from_steps(steps: Iterable[StepRecord], hidden: Mapping[str, str]) -> Answers:
-    """Return answers from a run's records; ``hidden`` texts (secrets) are replaced in what is kept of the inputs."""
+def from_steps(steps: Iterable[StepRecord], run_of: str, hidden: Mapping[str, str]) -> Answers:
+    """Return answers from the records of the run ``run_of``; in what is kept of inputs, ``hidden`` texts are replaced.
+
+    ``hidden`` maps each text, such as a secret, to what stands for it.
+    """
     records = list(steps)
     known = {(step.path, step.iteration, step.input_digest): step for step in records}
 
     def answers(call: StepCall, inputs: dict[str, Any], run_id: str) -> RecordedCall:
-        step = known.get((call.path, call.iteration, values.digest(inputs)))
+        then = values.digest(_masked(inputs, {run_id: run_of}))
+        step = known.get((call.path, call.iteration, then))
         if step is None:
             raise ReplayError(
                 f"the run has no record of the call '{call.path}' with the inputs that it has now, so it cannot be "

@@ -85,7 +85,7 @@ def record(flow: Agentflow, run_id: str, path: Path | None = None) -> Recording:
     shop = flow.workshop
     steps = shop.store.steps(run_id)
     decisions = _decisions(flow, steps)
-    player = Player(from_steps(steps, _hidden(shop)))
+    player = Player(from_steps(steps, run_id, _hidden(shop)))
     with tempfile.TemporaryDirectory() as folder:
         dry = Workshop(shop.project, Path(folder), secrets=shop.secrets)
         dry.artifacts = shop.artifacts
