@@ -17,6 +17,7 @@ from agentflow import Amounts, Call, InvalidInputError, tool
 from agentflow.execution.slots import Slots
 from agentflow.execution.threads import Threads
 from agentflow.execution.workers import Workers
+from agentflow.testing import assert_booked_once, assert_status, envelopes
 
 LOOPS = """
 @tool(estimate=lambda: Amounts(tokens=10))
@@ -60,11 +61,10 @@ def charging(*, call: Call) -> int:
 
 
 @tool(estimate=fine)
-def stuck(n: int = 1) -> int:
+def stuck() -> int:
     import threading
-    if n:
-        threading.Event().wait()
-    return n
+    threading.Event().wait()
+    return 1
 
 
 @tool(estimate=fine)
@@ -77,10 +77,6 @@ def quick() -> int:
     note("quick")
     return 1
 """
-
-
-def envelopes(flow: Any, result: Any) -> dict[str, Any]:
-    return {step.path: step.envelope for step in flow.workshop.store.steps(result.run_id)}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +94,7 @@ def test_a_tool_whose_time_is_over_has_ended_when_its_step_has(
     result = run(f"- {{id: one, use: t.{name}, timeout: 0.1}}", tools=LOOPS)
     assert bench.calls == ends
     assert (result.status, result.error.kind) == ("failed", "StepTimeout")
-    assert envelopes(bench.opened[0], result)["one"].warnings == []
+    assert envelopes(result)["one"].warnings == []
     tokens = 10 if name in ("endless", "charging") else 0  # what it used is not known: so all of its hold
     assert (result.usage.spent.tokens, result.usage.held.tokens) == (tokens, 0)
 
@@ -109,7 +105,7 @@ def test_a_tool_in_native_code_is_given_up_after_a_while_and_the_record_says_so(
     flow.workshop.workers = Workers(threads=Threads(ask_s=0.01, stop_s=0.1))
     result = flow.run("work")
     assert (result.status, result.error.kind) == ("failed", "StepTimeout")
-    warnings = envelopes(flow, result)["one"].warnings
+    warnings = envelopes(result)["one"].warnings
     assert len(warnings) == 2
     assert warnings[0].startswith("'t.stuck' did not end within 0.")
     assert warnings[0].endswith(
@@ -129,21 +125,22 @@ with Agentflow.open(sys.argv[1]) as flow:
 """
 
 
-def test_a_lost_thread_holds_up_neither_other_tools_nor_the_end_of_the_program(bench: Any) -> None:
-    items = "[" + ", ".join(str(n) for n in range(40)) + "]"
+def test_lost_threads_hold_up_neither_other_tools_nor_the_end_of_the_program(bench: Any) -> None:
     bench.write(
-        f'- {{id: each, foreach: {{in: "{items}", as: n, max_parallel: 40, on_error: collect}}, '
-        'use: t.stuck, with: {n: "${{ n }}"}, timeout: 0.05}\n- {id: after, use: t.quick}',
+        "- {id: each, foreach: {in: inputs.lost, as: n, max_parallel: 40}, use: t.stuck, timeout: 0.05}\n"
+        "- {id: after, use: t.quick}",
+        head="inputs: {lost: {type: array, default: []}}\n",
         tools=LOOPS,
     )
+    main = MAIN.replace("flow.run(", "flow.run('work', lost=list(range(40))).status, flow.run(")
     done = subprocess.run(
-        [sys.executable, "-c", MAIN, str(bench.root)],
+        [sys.executable, "-c", main, str(bench.root)],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "failed succeeded\n", "")
     assert bench.calls == ["quick"]
 
 
@@ -167,7 +164,7 @@ def test_as_many_tools_run_at_once_as_the_step_says(run: Any) -> None:
             return n
         """,
     )
-    assert result.status == "succeeded", result.error
+    assert_status(result, "succeeded")
     assert [item["output"] for item in result.steps["each"]["results"]] == list(range(40))
 
 
@@ -215,7 +212,7 @@ def test_a_slot_is_not_given_on_before_the_call_that_had_it_has_really_ended(run
         '  use: t.train\n  with: {name: "${{ n }}"}\n  timeout: 0.3\n  retry: {attempts: 20, backoff: 0}\n',
         tools=OCCUPY,
     )
-    assert result.status == "succeeded", result.error
+    assert_status(result, "succeeded")
     ends = [call.split(":") for call in bench.calls]
     assert [word for _, word in ends] == ["begins", "ends"] * (len(ends) // 2)
     assert all(ends[i][0] == ends[i + 1][0] for i in range(0, len(ends), 2))
@@ -344,8 +341,8 @@ def die(how: str) -> str:
 
 
 @tool(estimate=lambda: Amounts(tokens=10), isolation="process")
-def native() -> int:
-    note(str(os.getpid()))
+def native(*, call: Call) -> int:
+    call.progress(str(os.getpid()))
     return sum(range(10**15))  # a loop in C that keeps the interpreter to itself
 
 
@@ -367,7 +364,7 @@ def test_a_tool_in_a_process_of_its_own_is_a_tool_like_any_other(bench: Any) -> 
     )
     flow, events = bench.open(), []
     result = flow.run("work", seed=7, listener=events.append)
-    assert result.status == "succeeded", result.error
+    assert_status(result, "succeeded")
     one, two = result.steps["one"]["output"], result.steps["two"]["output"]
     assert (one["point"], two["point"]) == ({"x": 3.0, "y": 2.0}, {"x": 3.0, "y": 2.0})
     assert one["pid"] == two["pid"] != os.getpid()
@@ -433,14 +430,54 @@ def test_a_process_that_dies_fails_the_attempt_and_the_next_gets_another(
     assert (again.status, again.steps["one"]["output"]) == ("succeeded", "survived")
 
 
-def test_native_code_that_does_not_return_is_killed_with_its_process(run: Any, bench: Any) -> None:
-    result = run("- {id: one, use: t.native, timeout: 5}", tools=APART)
-    assert result.error.kind == "StepTimeout"
-    assert envelopes(bench.opened[0], result)["one"].warnings == []
-    (pid,) = bench.calls
+def test_native_code_that_does_not_return_is_killed_with_its_process(bench: Any) -> None:
+    bench.write("- {id: one, use: t.native}", tools=APART)
+    flow, said = bench.open(), []
+
+    async def cancelled_at_work() -> None:
+        loop, at_work = asyncio.get_running_loop(), asyncio.Event()
+
+        def listen(event: Any) -> None:
+            if event.kind == "progress":
+                said.append(event.text)
+                loop.call_soon_threadsafe(at_work.set)
+
+        task = asyncio.ensure_future(flow.arun("work", listener=listen))
+        await at_work.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(asyncio.wait_for(cancelled_at_work(), 60))
     with pytest.raises(ProcessLookupError):
-        os.kill(int(pid), 0)
-    assert result.usage.spent.tokens == 10
+        os.kill(int(said[0]), 0)
+    (record,) = flow.runs()
+    (step,) = [s for s in flow.workshop.store.steps(record.id) if s.path == "one"]
+    assert (step.envelope.status, step.envelope.warnings) == ("cancelled", [])
+    assert step.envelope.usage.tokens == 10  # what it used is not known: so all of its hold
+
+
+def test_a_process_is_killed_at_a_timeout_and_the_next_call_gets_another(bench: Any) -> None:
+    bench.write(
+        "- {id: one, if: inputs.hang, use: t.hang, timeout: 1}\n- {id: two, use: t.answer}",
+        head="inputs: {hang: {type: boolean}}\n",
+        tools=APART
+        + """
+@tool(estimate=fine, isolation="process")
+def hang() -> int:
+    os.kill(os.getpid(), signal.SIGSTOP)  # it does nothing more, not even end
+
+
+@tool(estimate=fine, isolation="process")
+def answer() -> int:
+    return os.getpid()
+""",
+    )
+    hung = bench.run(hang=True)
+    assert_status(hung, "failed", one="failed")
+    assert hung.error.kind == "StepTimeout"
+    assert_booked_once(hung)
+    assert_status(bench.run(hang=False), "succeeded", two="ok")
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGINT])
