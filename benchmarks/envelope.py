@@ -21,11 +21,15 @@ import uuid
 from pathlib import Path
 from typing import Any, TypedDict
 
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import END, START, StateGraph
 
+from agentflow.core.records import Envelope
 from agentflow.sdk import Agentflow
-from agentflow.workflow.checkpoints import open_checkpointer
+from agentflow.workflow.checkpoints import StoreCheckpointer
 from agentflow.workflow.compiler import Compiler
+from agentflow.workflow.frames import Frame
+from agentflow.workflow.runner import Runner
 
 STEP = "      - {{id: s{n}, use: echo, with: {{value: '${{{{ inputs.value }}}}'}}}}\n"
 HEAD = "version: 1\nworkflows:\n  chain:\n    inputs: {value: {type: string, default: hello}}\n    steps:\n"
@@ -52,43 +56,40 @@ def bare_graph(steps: int, checkpointer: Any = None) -> Any:
 async def timed(graph: Any, steps: int, **options: Any) -> float:
     config = {"recursion_limit": steps + 5, "configurable": {"thread_id": uuid.uuid4().hex}}
     begin = time.perf_counter()
-    await graph.ainvoke({"steps": {}}, config, **options)
+    await graph.ainvoke({}, config, **options)
     return (time.perf_counter() - begin) / steps
 
 
 async def measure(steps: int, repeats: int, folder: Path) -> dict[str, Any]:
     (folder / "workflows.yaml").write_text(HEAD + "".join(STEP.format(n=n) for n in range(steps)))
-    bare, durable, whole = [], [], []
-    async with open_checkpointer(folder / "bare.db") as saver:
+    took: dict[str, list[float]] = {"bare": [], "enveloped": [], "bare_durable": [], "durable": []}
+    async with AsyncSqliteSaver.from_conn_string(str(folder / "bare.db")) as saver:
         with Agentflow.open(folder) as flow:
             for _ in range(repeats):
-                bare.append(await timed(bare_graph(steps), steps))
-                whole.append(await _enveloped(flow, steps))
-                durable.append(await timed(bare_graph(steps, saver), steps, durability="sync"))
-    ratio = statistics.median(whole) / statistics.median(bare)
+                took["bare"].append(await timed(bare_graph(steps), steps))
+                took["enveloped"].append(await _enveloped(flow, steps, durable=False))
+                took["bare_durable"].append(await timed(bare_graph(steps, saver), steps, durability="sync"))
+                took["durable"].append(await _enveloped(flow, steps, durable=True))
+    step = {name: statistics.median(values) for name, values in took.items()}
     return {
-        "bare_step_ms": round(statistics.median(bare) * 1e3, 3),
-        "enveloped_step_ms": round(statistics.median(whole) * 1e3, 3),
-        "ratio": round(ratio, 2),
-        "bare_step_with_checkpoint_ms": round(statistics.median(durable) * 1e3, 3),
+        **{f"{name}_step_ms": round(value * 1e3, 3) for name, value in step.items()},
+        "ratio": round(step["enveloped"] / step["bare"], 2),
+        "durable_ratio": round(step["durable"] / step["bare_durable"], 2),
         "steps": steps,
         "repeats": repeats,
     }
 
 
-async def _enveloped(flow: Agentflow, steps: int) -> float:
+async def _enveloped(flow: Agentflow, steps: int, *, durable: bool) -> float:
     """Run the chain as a run does, timing the graph alone."""
-    from agentflow.workflow import runner
-
     took: list[float] = []
 
-    async def graph_only(self: Any, context: Any, equipment: Any, decision: Any, resumed: bool) -> Any:
-        compiled = Compiler(context, self.workflow, equipment).graph(None)
-        took.append(await timed(compiled, steps))
-        return {"steps": {}}
-
-    class Bench(runner.Runner):
-        _graph = graph_only
+    class Bench(Runner):
+        async def _graph(self, frame: Frame) -> tuple[str, Envelope | None]:
+            saver = StoreCheckpointer(frame.context.store, frame.context.lease) if durable else None
+            options = {"durability": "sync"} if durable else {}
+            took.append(await timed(Compiler(frame).graph(saver), steps, **options))
+            return "", None
 
     result = await Bench(flow.workshop, "chain").start({})
     if result.error is not None:

@@ -9,8 +9,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -84,8 +83,10 @@ class Planner:
     """Which pass of a loop: each searches with randomness of its own."""
     notes: Notes = field(default_factory=Notes)
     """Receives the verdicts, and what was given up for the budget."""
-    degrade: bool | None = None
-    """Whether something may be given up for it; by default what the run says."""
+    degrade: bool = False
+    """Whether something may be given up for it."""
+    view: Mapping[str, Any] = field(default_factory=dict)
+    """What guardrails see of the workflow: inputs and steps so far."""
 
     async def plan(self, request: PlanRequest) -> Plan:
         """Return a plan.
@@ -112,7 +113,7 @@ class Planner:
             try:
                 await self._round(found, proposal, turn)
             except InnerCallError as error:
-                if not (error.status is StepStatus.EXHAUSTED and found.passed and self.context.degrade):
+                if not (error.status is StepStatus.EXHAUSTED and found.passed and self.degrade):
                     raise
                 self.notes.rungs.append(f"round {turn}: left out, the budget has no room for it")
                 break
@@ -182,9 +183,7 @@ class Planner:
         return rollout, [], Hook.PREDICTED_STATE
 
     async def _check(self, hook: Hook, value: Any) -> Any:
-        checked = await self.guards.check(
-            hook, value, step=self.path, labels=("agent",), run=self.context.view
-        )
+        checked = await self.guards.check(hook, value, step=self.path, labels=("agent",), run=self.view)
         self.notes.verdicts += checked.records
         for record in checked.records:
             self.context.emit("guardrail", self.path, record.guardrail, record=record.model_dump(mode="json"))
@@ -201,7 +200,8 @@ class Planner:
         async def body(ticket: Call, given: dict[str, Any]) -> Rollout:
             actions = batch[: given["sequences"], : given["horizon_steps"]]
             with self.context.tracer.tool(f"{world.name}.predict", arguments=given) as span:
-                rollout = await asyncio.to_thread(metered(world, ticket.meter).predict, state, actions)
+                predict = metered(world, ticket.meter).predict
+                rollout = await self.context.workers.stoppable(lambda: predict(state, actions), ticket)
                 span.usage(ticket.meter.spent)
             return Rollout(
                 rollout.world, rollout.entities, rollout.actions, rollout.states, rollout.radius90,
@@ -235,13 +235,11 @@ class Planner:
             StepCall(
                 id=self.path, path=f"{self.path}/{name}", iteration=self.iteration, kind="agent_call", name=what,
                 inputs=lambda: inputs, body=body, scope=self.scope, guards=self.guards, labels=("agent",),
-                degrade=self.degrade, **options,
+                degrade=self.degrade, view=self.view, **options,
             ),
         )  # fmt: skip
         if not envelope.usable:
-            raise InnerCallError(
-                envelope.status, envelope.error_kind, envelope.error or f"{what}: {envelope.status}"
-            )
+            raise InnerCallError.of(envelope, what)
         return envelope
 
 

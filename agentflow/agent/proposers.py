@@ -167,10 +167,10 @@ class ModelProposer:
 
     async def _use_tools(self, completion: Completion) -> list[Message]:
         answers = [Message(role="assistant", content=completion.text, tool_calls=completion.tool_calls)]
-        for wanted in completion.tool_calls:
+        for index, wanted in enumerate(completion.tool_calls):
             text = "no tools here"
-            if self.run_tool is not None:
-                text = await self.run_tool(wanted.name, wanted.arguments, f"{self._count}.{wanted.id}")
+            if self.run_tool is not None:  # a model may give two calls one id: their places differ
+                text = await self.run_tool(wanted.name, wanted.arguments, f"{self._count}.{index}")
             answers.append(Message(role="tool", content=text, tool_call_id=wanted.id))
         return answers
 

@@ -19,8 +19,6 @@ What is promised, for every scope and dimension, with many processes on one file
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
@@ -28,6 +26,7 @@ from sqlalchemy import Connection
 from agentflow.core.amounts import DIMENSIONS, UNLIMITED, Amounts
 from agentflow.core.errors import BudgetExceededError, InvalidInputError, UnknownNameError
 from agentflow.store import ledger_rows as rows
+from agentflow.store.leases import Lease
 from agentflow.store.store import Store, now_ms
 
 _CEILING = Amounts.unlimited()
@@ -95,18 +94,22 @@ class Ledger:
             InvalidInputError: the scope is there under another parent.
         """
         caps = caps.at_most(_CEILING)
-        with self._store.transaction() as transaction:
+
+        def open_it(transaction: Connection) -> None:
             if parent is not None:
-                self._chain(transaction, parent)
+                self._lock(transaction, self._chain(transaction, parent))
             if rows.insert_scope(transaction, scope_id, parent, caps):
                 return
+            self._lock(transaction, self._chain(transaction, scope_id))
             scope = self._read(transaction, scope_id)
             if scope.parent != parent:
                 raise InvalidInputError(f"parent of budget scope {scope_id}", f"{parent}", f"{scope.parent}")
             booked = scope.held.plus(scope.spent)
             rows.set_cap(transaction, scope_id, caps.plus(booked.minus(caps)))
 
-    def reserve(self, scope: str, amounts: Amounts, key: str) -> Hold:
+        self._store.attempt(open_it)
+
+    def reserve(self, scope: str, amounts: Amounts, key: str, *, lease: Lease | None = None) -> Hold:
         """Hold amounts in a scope and all scopes above it, in all dimensions or not at all.
 
         Asking again with the key of a hold that is still open returns that hold and takes nothing. A key
@@ -116,25 +119,31 @@ class Ledger:
             scope: an open scope.
             amounts: an upper bound of what the call may use. The callee must stop itself there.
             key: what the hold is for, such as a step's key and the attempt.
+            lease: the right to spend for a run.
 
         Raises:
+            LeaseLostError: the lease's run is another process's by now.
             BudgetExceededError: names the nearest scope and the dimension without room; nothing was taken.
             UnknownNameError: there is no such scope.
             InvalidInputError: the key's open hold is another process's, or for other amounts.
         """
         paid = bool(amounts.tokens or amounts.micro_usd)
-        with self._store.transaction(durable=paid) as transaction:
+
+        def take(transaction: Connection) -> Hold:
             chain = self._chain(transaction, scope)
+            self._lock(transaction, chain)
             standing = rows.read_open_hold(transaction, key)
             if standing is not None:
                 return self._same(standing, chain, amounts)
-            with_room = rows.hold_in_scopes(transaction, chain, amounts.at_most(_TOO_MUCH))
+            with_room = rows.hold_in_scopes(transaction, chain, _within_64_bits(amounts))
             for name in chain:
                 if name not in with_room:
                     raise _refusal(self._read(transaction, name), amounts)
             hold = Hold(id=uuid.uuid4().hex, key=key, scopes=chain, amounts=amounts)
             rows.insert_hold(transaction, hold.id, key, scope, self.owner, amounts, now_ms())
-        return hold
+            return hold
+
+        return self._store.attempt(take, durable=paid, lease=lease)
 
     def nothing(self, scope: str, key: str) -> Hold:
         """Return the hold of a call that is to use nothing that any cap limits: it takes no room and no row.
@@ -163,11 +172,11 @@ class Ledger:
             What was booked. ``overrun`` is above zero only where the call passed its hold and the caps had
             no room for it: the caller should end the run.
         """
-        return self._close(hold, "settled", actual, transaction)
+        return self._closed(hold, "settled", actual, transaction)
 
     def release(self, hold: Hold, transaction: Connection | None = None) -> None:
         """Give a hold back whole: the call was never begun."""
-        self._close(hold, "released", Amounts(), transaction)
+        self._closed(hold, "released", Amounts(), transaction)
 
     def left(self, scope: str) -> Amounts:
         """Return what may still be reserved in a scope, given it and all scopes above it."""
@@ -180,38 +189,42 @@ class Ledger:
             found = self._read(connection, scope)
         return Usage(spent=found.spent, held=found.held, cap=found.cap)
 
-    def recover(self, scope: str) -> list[Hold]:
+    def recover(self, scope: str, *, lease: Lease | None = None) -> list[Hold]:
         """Book as spent, in full, the open holds that others left in a scope and below; return them.
 
         For the process that takes a run over. Holds of this ledger are left alone. An owner that was not
         dead after all keeps its promises too: its hold is booked, and its settlement comes `late`.
         """
-        with self._store.transaction(durable=True) as transaction:
-            self._chain(transaction, scope)
+
+        def book_lost(transaction: Connection) -> list[Hold]:
+            self._lock(transaction, self._chain(transaction, scope))
             orphans = rows.open_holds_below(transaction, scope, not_of=self.owner)
             holds = [self._hold(orphan, self._chain(transaction, orphan.scope)) for orphan in orphans]
             for hold in holds:
-                self._close(hold, "lost", hold.amounts, transaction)
-        return holds
+                self._close(transaction, hold, "lost", hold.amounts)
+            return holds
 
-    def _close(self, hold: Hold, state: str, actual: Amounts, transaction: Connection | None) -> Settlement:
-        with self._taking_part(transaction) as connection:
-            if not hold.id:
-                return self._book(connection, hold, actual)
-            overrun = Amounts()
-            if actual.first_above(hold.amounts):
-                beyond = actual.minus(hold.amounts)
-                overrun = beyond.minus(self._left(connection, hold.scopes))
-            booked = actual.minus(overrun)
-            if not rows.close_hold(connection, hold.id, state, booked, overrun, now_ms()):
-                return self._closed_before(connection, hold, actual)
-            rows.book_in_scopes(connection, hold.scopes, hold.amounts, booked)
+        return self._store.attempt(book_lost, durable=True, lease=lease)
+
+    def _close(self, connection: Connection, hold: Hold, state: str, actual: Amounts) -> Settlement:
+        if not hold.id:
+            return self._book(connection, hold, actual)
+        self._lock(connection, hold.scopes)
+        overrun = Amounts()
+        if actual.first_above(hold.amounts):
+            beyond = actual.minus(hold.amounts)
+            overrun = beyond.minus(self._left(connection, hold.scopes))
+        booked = actual.minus(overrun)
+        if not rows.close_hold(connection, hold.id, state, booked, overrun, now_ms()):
+            return self._closed_before(connection, hold, actual)
+        rows.book_in_scopes(connection, hold.scopes, hold.amounts, booked)
         return Settlement(booked=booked, overrun=overrun)
 
     def _book(self, connection: Connection, hold: Hold, actual: Amounts) -> Settlement:
-        if actual == _NOTHING:
+        if actual.first_above(_NOTHING) is None:
             return Settlement(booked=actual, overrun=actual)
-        if rows.spend_in_scopes(connection, hold.scopes, actual.at_most(_TOO_MUCH)):
+        self._lock(connection, hold.scopes)
+        if rows.spend_in_scopes(connection, hold.scopes, _within_64_bits(actual)):
             return Settlement(booked=actual, overrun=_NOTHING)
         overrun = actual.minus(self._left(connection, hold.scopes))
         booked = actual.minus(overrun)
@@ -226,13 +239,14 @@ class Ledger:
             return Settlement(stored.booked, actual.minus(stored.booked), late=True)
         return Settlement(stored.booked, stored.overrun)
 
-    @contextmanager
-    def _taking_part(self, transaction: Connection | None) -> Iterator[Connection]:
+    def _closed(self, hold: Hold, state: str, actual: Amounts, transaction: Connection | None) -> Settlement:
         if transaction is not None:
-            yield transaction
-            return
-        with self._store.transaction() as own:
-            yield own
+            return self._close(transaction, hold, state, actual)
+        return self._store.attempt(lambda own: self._close(own, hold, state, actual))
+
+    @staticmethod
+    def _lock(connection: Connection, chain: tuple[str, ...]) -> None:
+        rows.lock_tree(connection, chain[-1])
 
     def _chain(self, connection: Connection, scope: str) -> tuple[str, ...]:
         known = self._chains.get(scope)
@@ -272,6 +286,10 @@ class Ledger:
     @staticmethod
     def _hold(stored: rows.StoredHold, chain: tuple[str, ...]) -> Hold:
         return Hold(id=stored.id, key=stored.key, scopes=chain, amounts=stored.reserved)
+
+
+def _within_64_bits(amounts: Amounts) -> Amounts:
+    return amounts if amounts.first_above(_TOO_MUCH) is None else amounts.at_most(_TOO_MUCH)
 
 
 def _refusal(scope: rows.Scope, amounts: Amounts) -> BudgetExceededError:

@@ -103,14 +103,7 @@ def resume(run_id: RunId, file: File = "workflows.yaml", as_json: Json = False, 
     """Go on with a run that was cut off; what is finished is not done again."""
 
     def again(flow: Agentflow, follower: Follower) -> RunResult:
-        from agentflow.core.errors import InvalidInputError
-        from agentflow.core.records import RunStatus
-
         known = _run_id(flow, run_id)
-        if flow.get(known).status is RunStatus.WAITING:
-            raise InvalidInputError(
-                f"run {known}", "no decision", f"agentflow approve {known}, or agentflow reject {known}"
-            )
         return flow.resume(known, listener=follower)
 
     return _go(file, Manner(as_json, quiet), again)
@@ -138,7 +131,7 @@ def _go(file: str, manner: Manner, start: Callable[[Agentflow, Follower], RunRes
                 if result is None:
                     return exits.CANCELLED
                 summary = _told(flow, result, manner)
-                decision = _ask() if result.question is not None and manner.may_ask else None
+                decision = _ask() if len(result.questions) == 1 and manner.may_ask else None
                 if decision is None:
                     return exits.of_run(str(summary.status), getattr(result.error, "kind", None))
                 action = _deciding(result.run_id, decision)
@@ -194,9 +187,7 @@ def _told(flow: Agentflow, result: RunResult, manner: Manner) -> RunSummary:
     from agentflow.cli import report, summary
 
     shop = flow.workshop
-    found = summary.gather(
-        shop.store, shop.folder, result.run_id, question=result.question, manifest=result.manifest
-    )
+    found = summary.gather(shop.store, shop.folder, result.run_id, manifest=result.manifest)
     try:
         found = report.write(found, shop.folder)
     except OSError as error:

@@ -335,14 +335,15 @@ def _output(value: Any) -> str:
 
 
 def _question(summary: RunSummary) -> Iterator[RenderableType]:
-    question = summary.question or {}
-    if question.get("message"):
-        yield Text(plain(question["message"]), style="bold")
-    show = question.get("show")
-    if isinstance(show, dict):
-        yield _pairs((plain(name, 40), Text(figures.compact(value))) for name, value in show.items())
-    for verb in ("approve", "reject"):
-        yield Text(f"agentflow {verb} {summary.run.id}", style="cyan")
+    several = len(summary.questions) > 1
+    for question in summary.questions:
+        yield Text(plain(question.message), style="bold")
+        if isinstance(question.shown, dict):
+            shown = question.shown.items()
+            yield _pairs((plain(name, 40), Text(figures.compact(value))) for name, value in shown)
+        which = f" --approval {plain(question.path, 200)}" if several else ""
+        for verb in ("approve", "reject"):
+            yield Text(f"agentflow {verb} {summary.run.id}{which}", style="cyan")
 
 
 def _error(summary: RunSummary) -> RenderableType:

@@ -14,7 +14,7 @@ from agentflow.core.amounts import DIMENSIONS, UNLIMITED
 from agentflow.core.records import Artifact, GuardRecord, RunStatus
 
 if TYPE_CHECKING:
-    from agentflow.store.records import RunRecord, StepRecord
+    from agentflow.store.records import ApprovalRecord, RunRecord, StepRecord
     from agentflow.store.store import Store
 
 _INNER = re.compile(r"[\[/#]")
@@ -77,7 +77,7 @@ class RunSummary:
     findings: Findings
     artifacts: tuple[Artifact, ...]
     folder: Path
-    question: Mapping[str, Any] | None = None
+    questions: Sequence[ApprovalRecord] = ()
     media: tuple[Path, ...] = ()
     """Videos and pictures under their friendly names, in ``folder``."""
     report: Path | None = None
@@ -118,7 +118,6 @@ def gather(
     base: Path,
     run_id: str,
     *,
-    question: Mapping[str, Any] | None = None,
     manifest: Mapping[str, Any] | None = None,
 ) -> RunSummary:
     """Read what ``store`` holds about a run.
@@ -127,7 +126,6 @@ def gather(
         store: the project's.
         base: the folder of the project's records.
         run_id: the run.
-        question: what it waits for.
         manifest: of its guardrails, where the record has none yet.
 
     Raises:
@@ -145,7 +143,7 @@ def gather(
         findings=find({record.path: record.envelope.output for record in _outer(records)}, base),
         artifacts=tuple(store.artifacts(run_id)),
         folder=folder,
-        question=question,
+        questions=tuple(store.approvals(run_id, open_only=True)),
         media=_named_media(folder),
         report=next((path for path in [folder / "report.html"] if path.exists()), None),
     )
@@ -166,7 +164,7 @@ def as_json(summary: RunSummary) -> dict[str, Any]:
         },
         "verdicts": summary.verdict_counts,
         "steps": {step.id: step.status for step in summary.steps},
-        "question": None if summary.question is None else dict(summary.question),
+        "questions": [question.model_dump(mode="json") for question in summary.questions],
         "paths": {
             "folder": str(summary.folder),
             "trace": str(summary.trace),

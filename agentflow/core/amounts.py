@@ -44,6 +44,10 @@ class Amounts(BaseModel):
         """Return the smaller of both, dimension by dimension."""
         return type(self)(**{name: min(getattr(self, name), getattr(other, name)) for name in DIMENSIONS})
 
+    def at_least(self, other: Amounts) -> Self:
+        """Return the larger of both, dimension by dimension."""
+        return type(self)(**{name: max(getattr(self, name), getattr(other, name)) for name in DIMENSIONS})
+
     def first_above(self, cap: Amounts) -> str | None:
         """Return the first dimension in which this is above ``cap``, or None."""
         return next((name for name in DIMENSIONS if getattr(self, name) > getattr(cap, name)), None)

@@ -10,8 +10,13 @@
     │   ├── GoalNotUnderstoodError   a goal sentence outside what the parser understands
     │   ├── MissingSecretError       ``${{ secrets.X }}`` without a value
     │   ├── MissingExtraError        a package of an extra is not installed
+    │   ├── PluginError              what another distribution offers cannot be used
     │   ├── WeightsError             weights that are missing, corrupt or not the card's
-    │   └── UnsupportedCallError     a world or model that does not do what was asked of it
+    │   ├── UnsupportedCallError     a world or model that does not do what was asked of it
+    │   ├── AlreadyDecidedError      an approval has its one decision
+    │   ├── ApprovalExpiredError     the time to decide is over
+    │   ├── PayloadChangedError      what is to be approved is not what was shown
+    │   └── ReplayError              a replay came to a call that was not recorded
     └── RunError                     something ended while a run was at work
         ├── BudgetExceededError      a cap would be passed
         ├── GuardrailBlockedError    a guardrail said no (or could not say anything)
@@ -19,6 +24,8 @@
         ├── StepTimeoutError         a step did not end in time
         ├── ModelError               a language model's endpoint failed; carries what was spent
         ├── StorageError             the disk or the database refused
+        ├── RunHeldError             another process is at work on the run
+        ├── LeaseLostError           this process was, until another one took the run over
         └── RunCancelledError        a person or a signal ended the run
 
 Constructors take facts; the message is made here: what happened, the value, what is allowed, what to do.
@@ -29,6 +36,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
 
 from agentflow.core.amounts import Amounts
 
@@ -68,10 +78,26 @@ class Problem:
         return f"{self.file}:{self.line}:{self.column}: {self.message}"
 
 
+_MOST_COMPARED = 200
+_MOST_LOOKED_AT = 10_000
+_MOST_LISTED = 25
+
+
 def nearest(name: str, allowed: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for the closest allowed name, or an empty string."""
-    close = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.6)
+    short, names = name[:60], list(islice(allowed, _MOST_LOOKED_AT))
+    if len(names) > _MOST_COMPARED:
+        names = [each for each in names if each[:1] == short[:1] and abs(len(each) - len(short)) < 3]
+    close = difflib.get_close_matches(short, names[:_MOST_COMPARED], n=1, cutoff=0.6)
     return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names as a message lists them: the first ones, and how many more there are."""
+    known = list(names)
+    more = len(known) - _MOST_LISTED
+    shown = [name if len(name) <= 60 else f"{name[:59]}…" for name in known[:_MOST_LISTED]]
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "") if shown else "none"
 
 
 class WorkflowFileError(UserError):
@@ -89,8 +115,9 @@ class UnknownNameError(UserError):
 
     def __init__(self, what: str, name: str, allowed: Iterable[str]) -> None:
         self.what, self.name, self.allowed = what, name, tuple(sorted(allowed))
-        known = ", ".join(self.allowed) or "none"
-        super().__init__(f"unknown {what} '{name}'.{nearest(name, self.allowed)} Known: {known}.")
+        super().__init__(
+            f"unknown {what} '{name}'.{nearest(name, self.allowed)} Known: {listed(self.allowed)}."
+        )
 
 
 class InvalidInputError(UserError):
@@ -135,6 +162,20 @@ class MissingExtraError(UserError):
         )
 
 
+class PluginError(UserError):
+    """What another distribution offers by an entry point cannot be used; others are not concerned."""
+
+    def __init__(self, group: str, name: str, value: str, distributions: Sequence[str], reason: str) -> None:
+        self.group, self.name, self.value = group, name, value
+        self.distributions, self.reason = tuple(distributions), reason
+        whose = " and ".join(self.distributions)
+        text = reason.replace("\n", " ").rstrip(". ")[:300]
+        super().__init__(
+            f"the plug-in '{name}' ({group}: {value}) of {whose} cannot be used: {text}. "
+            "Reinstall or remove that distribution."
+        )
+
+
 class WeightsError(UserError):
     """Weights that cannot be used: missing, corrupt, or not those that the card describes."""
 
@@ -154,6 +195,43 @@ class UnsupportedCallError(UserError):
         super().__init__(f"'{name}' does not support {call}. It supports: {', '.join(self.supported)}.")
 
 
+class AlreadyDecidedError(UserError):
+    """An approval is decided once. ``decided_ms`` is UTC milliseconds."""
+
+    def __init__(self, approval_id: str, decision: str, by: str, decided_ms: int) -> None:
+        self.approval_id, self.decision, self.by, self.decided_ms = approval_id, decision, by, decided_ms
+        super().__init__(
+            f"approval {approval_id} was decided before: '{decision}' by {by} on {_day(decided_ms)}. A decision "
+            "stands; nothing was changed."
+        )
+
+
+class ApprovalExpiredError(UserError):
+    """The time to decide is over. ``expired_ms`` is UTC milliseconds."""
+
+    def __init__(self, approval_id: str, expired_ms: int, on_timeout: str) -> None:
+        self.approval_id, self.expired_ms, self.on_timeout = approval_id, expired_ms, on_timeout
+        super().__init__(
+            f"approval {approval_id}: its time was over on {_day(expired_ms)}, which decides '{on_timeout}' "
+            "(`on_timeout` in the workflow). Run the workflow again for another decision."
+        )
+
+
+class PayloadChangedError(UserError):
+    """What is to be approved is not what was shown; ``where`` names the question."""
+
+    def __init__(self, where: str, shown_digest: str, found_digest: str) -> None:
+        self.where, self.shown_digest, self.found_digest = where, shown_digest, found_digest
+        super().__init__(
+            f"{where}: the payload changed. Shown was {shown_digest[:16]}, this is {found_digest[:16]}. A decision "
+            "holds only for what was shown: look again (agentflow approvals), or start a new run."
+        )
+
+
+class ReplayError(UserError):
+    """A replay came to something that its recording does not hold; the message names the nearest that it does."""
+
+
 _FILE_KEYS = {"micro_usd": "usd", "gpu_ms": "gpu_seconds", "wall_ms": "wall_clock"}
 
 
@@ -170,6 +248,14 @@ class BudgetExceededError(RunError):
             f"budget of {scope}: {dimension} would pass its cap: asked for {requested}, "
             f"left {left} of {cap}. Raise `budget.{key}` in the workflow, or ask for less."
         )
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was asked of which cap, as JSON."""
+        return {
+            "scope": self.scope, "dimension": self.dimension, "requested": self.requested, "left": self.left,
+            "cap": self.cap,
+        }  # fmt: skip
 
 
 class GuardrailBlockedError(RunError):
@@ -221,13 +307,50 @@ class ModelError(RunError):
 
 
 class StorageError(RunError):
-    """The disk or the database refused; what was finished before it is kept."""
+    """The disk or the database refused; what was finished before it is kept.
 
-    def __init__(self, what: str, path: str, cause: BaseException | str) -> None:
-        self.what, self.path = what, path
+    ``path`` is a file, or a database server without its password. ``passing`` says that another transaction was in
+    the way and nothing was written: the same may succeed the next time.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        path: str,
+        cause: BaseException | str,
+        todo: str = "Free some space if the disk is full; otherwise check that the file is whole and no other "
+        "program holds it.",
+        *,
+        passing: bool = False,
+    ) -> None:
+        self.what, self.path, self.passing = what, path, passing
+        super().__init__(f"{what}: {path}: {cause}. {todo} What was finished before is kept.")
+
+
+class RunHeldError(RunError):
+    """A run belongs to one process at a time, and another one has it.
+
+    ``holder`` is that process as ``host:pid:start:id``; times are UTC milliseconds.
+    """
+
+    def __init__(self, run_id: str, holder: str, until_ms: int, renewed_ms: int) -> None:
+        self.run_id, self.holder, self.until_ms, self.renewed_ms = run_id, holder, until_ms, renewed_ms
         super().__init__(
-            f"{what}: {path}: {cause}. Free some space if the disk is full; otherwise check "
-            "that the file is whole and no other program holds it. What was finished before is kept."
+            f"run {run_id} is held by {_process(holder)}, which last said so at {_clock(renewed_ms)}. "
+            f"Follow it (agentflow show {run_id}) or end it (agentflow cancel {run_id}); once that process is "
+            f"dead, agentflow resume {run_id} takes over, from another machine after {_clock(until_ms)}."
+        )
+
+
+class LeaseLostError(RunError):
+    """Another process took the run over; nothing was written. ``holder`` is empty where it was given back."""
+
+    def __init__(self, run_id: str, holder: str) -> None:
+        self.run_id, self.holder = run_id, holder
+        now = f"{_process(holder)} has it now" if holder else "nobody has it now"
+        super().__init__(
+            f"run {run_id} is no longer this process's: {now}. Nothing more is written here; "
+            f"what was finished is kept (agentflow show {run_id})."
         )
 
 
@@ -252,3 +375,16 @@ def exit_code_of(kind: str) -> int:
             return error.exit_code
         waiting += error.__subclasses__()
     return 1
+
+
+def _process(holder: str) -> str:
+    host, _, rest = holder.partition(":")
+    return f"process {rest.partition(':')[0]} on {host.partition('@')[0]}"
+
+
+def _clock(milliseconds: int) -> str:
+    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%H:%M:%S} UTC"
+
+
+def _day(milliseconds: int) -> str:
+    return f"{datetime.fromtimestamp(milliseconds / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"

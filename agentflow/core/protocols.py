@@ -95,6 +95,9 @@ class ChatModel(Protocol):
 class Meter:
     """What a call has spent of its hold. A callee charges it and is stopped at the cap."""
 
+    cut_off = False
+    """Whether the call's time is over, and whatever still works for it must stop."""
+
     def __init__(self, scope: str, cap: Amounts) -> None:
         self.scope, self.cap = scope, cap
         self.spent = Amounts()
@@ -163,3 +166,8 @@ class Call(BaseModel):
     scratch: Path
     run: dict[str, Any] = Field(default_factory=dict)
     """``inputs`` and ``steps`` so far."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the call's time is over: a tool that looks here between two pieces of work ends in order."""
+        return bool(self.meter.cut_off)

@@ -62,8 +62,9 @@ class StepStatus(StrEnum):
 
 
 class RunStatus(StrEnum):
-    """Where a run stands."""
+    """Where a run stands; ``queued`` is a run that waits for a worker, ``waiting`` one that waits for a person."""
 
+    QUEUED = "queued"
     RUNNING = "running"
     WAITING = "waiting"
     SUCCEEDED = "succeeded"
@@ -208,6 +209,19 @@ class Envelope(BaseModel):
     artifacts: list[Artifact] = Field(default_factory=list)
     rungs: list[str] = Field(default_factory=list)
     """What was given up to stay within budget or trust, in order."""
+    reused: bool = False
+    """Whether it was taken over from an earlier run, which paid for it."""
+    warnings: list[str] = Field(default_factory=list)
+    """What a person should know beside it, such as a thread that could not be stopped."""
+    retryable: bool = False
+    """Of a step that failed: whether another attempt may go well."""
+    exhausted: dict[str, Any] | None = None
+    """Of a step that a budget ended: scope, dimension, requested, left, cap."""
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing that comes later replaces it."""
+        return self.usable or self.status is StepStatus.SKIPPED
 
     @property
     def usable(self) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from agentflow.core.amounts import Amounts
 from agentflow.core.errors import RunError
 from agentflow.core.protocols import Call
-from agentflow.core.records import GuardRecord, Hook, ScoreRecord, StepStatus
+from agentflow.core.records import Envelope, GuardRecord, Hook, ScoreRecord, StepStatus
 from agentflow.guard.engine import GuardEngine
 
 Rung = tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]
@@ -23,10 +23,21 @@ def _nothing(_: dict[str, Any]) -> Amounts:
 class InnerCallError(RunError):
     """A call inside a step did not give what the step needs: the step ends as that call ended."""
 
-    def __init__(self, status: StepStatus, kind: str | None, message: str) -> None:
-        self.status = status
+    def __init__(
+        self, status: StepStatus, kind: str | None, message: str, exhausted: dict[str, Any] | None = None,
+        *, retryable: bool = False,
+    ) -> None:  # fmt: skip
+        self.status, self.exhausted, self.retryable = status, exhausted, retryable
         self._kind = kind or "StepFailed"
         super().__init__(message)
+
+    @classmethod
+    def of(cls, envelope: Envelope, what: str = "a call") -> Self:
+        """Return the error of a call that ended like this."""
+        message = envelope.error or f"{what}: {envelope.status}"
+        return cls(
+            envelope.status, envelope.error_kind, message, envelope.exhausted, retryable=envelope.retryable
+        )
 
     @property
     def kind(self) -> str:
@@ -34,13 +45,22 @@ class InnerCallError(RunError):
         return self._kind
 
 
+class WaitingError(RunError):
+    """A step waits for a person; ``approvals`` are the ids of what is to be decided. It is no failure."""
+
+    def __init__(self, approvals: Sequence[str]) -> None:
+        self.approvals = list(approvals)
+        super().__init__(f"waits for a decision on {', '.join(self.approvals)}")
+
+
 @dataclass
 class Notes:
-    """What a body says to its envelope beside its output: what was found and given up inside it."""
+    """What a body says to its envelope beside its output: what was found and given up inside it, what to know."""
 
     verdicts: list[GuardRecord] = field(default_factory=list)
     scores: list[ScoreRecord] = field(default_factory=list)
     rungs: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -62,7 +82,7 @@ class StepCall:
         condition: ``if``.
         guards: the step's guardrails.
         ladder: what may be given up, in order, when the budget has no room.
-        degrade: whether it is; by default what the run says.
+        degrade: whether it is.
         attempts: in all; ``backoff_s`` doubles.
         backoff_s: see above.
         timeout_s: of one attempt.
@@ -71,6 +91,8 @@ class StepCall:
         labels: where the inputs came from.
         resource: what it occupies alone.
         notes: what the body leaves for the record.
+        view: ``inputs`` and ``steps`` of its workflow, for guardrails and tools; by default the run's.
+        identity: what is called, as JSON, where the result of an earlier call of it with the same inputs will do.
     """
 
     id: str
@@ -87,7 +109,7 @@ class StepCall:
     condition: Callable[[], bool] | None = None
     guards: GuardEngine | None = None
     ladder: Sequence[Rung] = ()
-    degrade: bool | None = None
+    degrade: bool = False
     attempts: int = 1
     backoff_s: float = 1.0
     timeout_s: float | None = None
@@ -96,3 +118,5 @@ class StepCall:
     labels: tuple[str, ...] = ()
     resource: str = ""
     notes: Notes = field(default_factory=Notes)
+    view: Mapping[str, Any] | None = None
+    identity: Callable[[], Any] | None = None

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from agentflow.budget.ledger import Ledger
-from agentflow.core.amounts import UNLIMITED
+from agentflow.core.amounts import UNLIMITED, Amounts
 from agentflow.core.protocols import ChatModel
 from agentflow.core.registry import Registry
+from agentflow.execution.call import StepCall
+from agentflow.execution.workers import Workers
 from agentflow.store.artifacts import FileArtifacts
+from agentflow.store.leases import Lease
 from agentflow.store.store import Store
 from agentflow.tracing.tracer import RunTracer
 from agentflow.worldmodel.contract import WorldModel
@@ -59,15 +63,22 @@ class RunContext:
     simulators: Callable[[str | None], WorldModel]
     models: Callable[[str], ChatModel | None]
     listener: Listener = nobody
-    degrade: bool = False
     view: dict[str, Any] = field(default_factory=lambda: {"inputs": {}, "steps": {}})
-    resources: dict[str, asyncio.Semaphore] = field(default_factory=dict)
+    workers: Workers = field(default_factory=Workers)
+    replay: Callable[[StepCall], StepCall] | None = None
+    """Returns a call with a body that gives a recorded answer; guardrails, budget and spans stay as they are."""
     resumed: bool = True
     """Whether the store may hold steps of this run that another process, or an earlier pass, left there."""
-    recorded: set[str] = field(default_factory=set)
-    """The keys of the steps that this pass put on record."""
+    recorded: set[tuple[str, str]] = field(default_factory=set)
+    """The places (path, iteration) of the steps that this pass put on record."""
     holds: set[str] = field(default_factory=set)
     """The open holds of calls at work in this run, those on wall-clock alone left out."""
+    lease: Lease | None = None
+    """What says that this process has the run; whatever is written down for it is written under this."""
+    opened: dict[str, tuple[Amounts, str]] = field(default_factory=dict)
+    """The budget scopes of this run that are open, with the file's caps and the scope above."""
+    raised: dict[str, Amounts] = field(default_factory=dict)
+    """Caps of scopes as people raised them."""
     capped: dict[str, bool] = field(default_factory=dict)
     limited: dict[str, bool] = field(default_factory=dict)
     settled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -84,6 +95,22 @@ class RunContext:
             return
         with contextlib.suppress(Exception):
             self.listener(Event(kind, step, text, rest.pop("done", 0), rest.pop("total", 0), rest))
+
+    def open_scope(self, name: str, caps: Amounts, parent: str) -> str:
+        """Open a budget scope under ``parent``, once, with the file's caps or those that a person set."""
+        if name not in self.opened:
+            self.opened[name] = caps, parent
+            self.ledger.open_scope(name, caps.at_least(self.raised.get(name, Amounts())), parent)
+        return name
+
+    def raise_cap(self, scope: str, caps: Amounts) -> None:
+        """Raise the caps of a scope to what a person set."""
+        self.raised[scope] = caps.at_least(self.raised.get(scope, Amounts()))
+        if scope in self.opened:
+            asked, parent = self.opened.pop(scope)
+            self.open_scope(scope, asked, parent)
+        self.capped.clear()
+        self.limited.clear()
 
     def wall_capped(self, scope: str) -> bool:
         """Whether a cap limits the wall-clock time of a scope; caps stay as they are while a run is at work."""
@@ -104,6 +131,6 @@ class RunContext:
         self.settled.set()
         self.settled = asyncio.Event()
 
-    def resource(self, name: str) -> asyncio.Semaphore:
-        """Return the one slot of a resource such as ``gpu:0``."""
-        return self.resources.setdefault(name, asyncio.Semaphore(1))
+    def resource(self, name: str) -> AbstractAsyncContextManager[None]:
+        """Wait for a slot of a resource such as ``gpu:0``, which all runs of the program share."""
+        return self.workers.slots.hold(name)

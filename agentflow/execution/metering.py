@@ -17,9 +17,7 @@ from agentflow.worldmodel.contract import Floats, Rollout, WorldModel
 
 
 class CallMeter(Meter):
-    """The meter of one call. ``cut_off``: the call's time is over, and whatever still works for it must stop."""
-
-    cut_off = False
+    """The meter of one call, which refuses everything once the call was cut off."""
 
     def require(self, amounts: Amounts) -> None:
         """Refuse amounts that do not fit into what is left, and everything once the call was cut off.
@@ -37,7 +35,8 @@ class MeteredWorld:
     """A world whose device time and frames are charged to one call's meter.
 
     A prediction is stopped between two of its steps when the hold is used up, so it can pass the hold by no
-    more than one step of the model.
+    more than one step of the model. A world with prices of its own (``gpu_ms_per_predict``, ``gpu_ms_per_frame``) is
+    charged those instead of the time that it takes.
     """
 
     def __init__(self, world: Any, meter: Meter) -> None:
@@ -56,27 +55,31 @@ class MeteredWorld:
         """
         begin = time.perf_counter()
         learned = self._world.card().get("kind") != "simulator"
+        price = getattr(self._world, "gpu_ms_per_predict", None)
+
+        def used() -> Amounts:
+            return Amounts(gpu_ms=0 if not learned else _milliseconds(begin) if price is None else price)
 
         def watch() -> None:
             if stop is not None:
                 stop()
-            self._meter.require(Amounts(gpu_ms=_milliseconds(begin) if learned else 0))
+            self._meter.require(used())
 
         try:
             rollout: Rollout = self._world.predict(state, actions, stop=watch)
             return rollout
         finally:
-            if learned:
-                self._meter.charge(Amounts(gpu_ms=_milliseconds(begin)))
+            self._meter.charge(used())
 
     def render(self, states: Floats, **options: Any) -> Iterator[NDArray[np.uint8]]:
         """Draw as the world does; each frame is charged before it is handed on, and refused beyond the hold."""
         begin = time.perf_counter()
         frames = self._world.render(states, **options)
+        price = getattr(self._world, "gpu_ms_per_frame", None)
         for frame in frames:
-            now = time.perf_counter()
+            took = _milliseconds(begin) if price is None else price
             self._meter.require(Amounts(frames=1))
-            self._meter.charge(Amounts(frames=1, gpu_ms=math.ceil((now - begin) * 1e3)))
+            self._meter.charge(Amounts(frames=1, gpu_ms=took))
             yield frame
             begin = time.perf_counter()
 

@@ -24,6 +24,7 @@ from agentflow.core.errors import (
     BudgetExceededError,
     GuardrailBlockedError,
     InvalidInputError,
+    LeaseLostError,
     StepFailedError,
     StepTimeoutError,
 )
@@ -36,13 +37,14 @@ from agentflow.core.records import (
     ScoreRecord,
     StepStatus,
     canonical_json,
+    digest_of,
 )
 from agentflow.execution import values
-from agentflow.execution.call import InnerCallError, StepCall
+from agentflow.execution.call import InnerCallError, StepCall, WaitingError
 from agentflow.execution.context import RunContext
 from agentflow.execution.metering import CallMeter
 from agentflow.guard.engine import Checked
-from agentflow.store.store import now_ms, step_key
+from agentflow.store.store import now_ms
 
 LARGEST_OUTPUT_CHARACTERS = 1_000_000
 """Of a step's output as JSON: state is copied into every checkpoint, so what is larger belongs into a file."""
@@ -57,7 +59,6 @@ class _Progress:
     """What has happened in one step so far."""
 
     digest: str = ""
-    key: str = ""
     attempts: int = 0
     usage: Amounts = field(default_factory=Amounts)
     verdicts: list[GuardRecord] = field(default_factory=list)
@@ -65,12 +66,16 @@ class _Progress:
     artifacts: list[Artifact] = field(default_factory=list)
     rungs: list[str] = field(default_factory=list)
     given_up: list[str] = field(default_factory=list)
+    cache_key: str | None = None
+    reused: bool = False
     paid: bool = False
     recorded: Envelope | None = None
 
 
 async def perform(context: RunContext, call: StepCall) -> Envelope:
     """Put one call through the envelope and return its outcome; it raises for nothing but cancellation."""
+    if context.replay is not None:
+        call = context.replay(call)
     return await _Envelope(context, call).run()
 
 
@@ -92,6 +97,8 @@ class _Envelope:
                 if not self.so_far.paid:  # else its result stands there, to be taken over
                     self._record(cancelled)
                 raise
+            except (WaitingError, LeaseLostError):  # nothing has ended, or it is no longer ours to say so
+                raise
             except Exception as error:
                 envelope = self._failed(error)
             span.envelope(envelope)
@@ -99,22 +106,25 @@ class _Envelope:
             context.emit("step_finished", call.path, call.name, envelope=envelope.model_dump(mode="json"))
         return envelope
 
+    @property
+    def _view(self) -> Any:
+        return self.context.view if self.call.view is None else self.call.view
+
     async def _guarded(self) -> Envelope:
         call, done = self.call, self.so_far
-        if call.condition is not None and not call.condition():
-            return self._record(self._envelope(StepStatus.SKIPPED, None, None))
-        inputs = call.inputs()
-        done.digest = values.digest(inputs)
-        done.key = step_key(self.context.run_id, call.path, call.iteration, done.digest)
         known = self._known()
         if known is not None and known.status is not StepStatus.CALLED:
             return known
         if known is not None:
             self._take_over(known)
             output, encoded = values.decode(known.output, self.context.artifacts), known.output
+        elif call.condition is not None and not call.condition():
+            return self._record(self._envelope(StepStatus.SKIPPED, None, None))
         else:
+            inputs = call.inputs()
+            done.digest = values.digest(inputs)
             checked = await self._check(call.before, inputs)
-            output, encoded = await self._attempts(checked.value)
+            output, encoded = self._cached(checked.value) or await self._attempts(checked.value)
         if done.recorded is not None:
             return done.recorded
         checked = await self._check(call.after, output)
@@ -126,15 +136,35 @@ class _Envelope:
         return self._record(self._envelope(status, encoded, None))
 
     def _known(self) -> Envelope | None:
-        """Return how this very call ended before: finished, refused, or paid for and then cut off."""
-        key = self.so_far.key
-        if not self.context.resumed and key not in self.context.recorded:
+        """Return how this very call ended before: finished, refused, or paid for and then cut off.
+
+        A place in a run is passed once in each iteration, and everything that led there stands in the store: so
+        the place tells which call it is, even where its inputs would be others now, such as the budget's rest.
+        """
+        context, call = self.context, self.call
+        place = (call.path, call.iteration)
+        if not context.resumed and place not in context.recorded:
             return None
-        envelope = self.context.store.find_step(key)
-        ended = (StepStatus.CALLED, StepStatus.REFUSED)
-        if envelope is None or envelope.status in ended or envelope.usable:
-            return envelope
-        return None  # what failed before is tried again
+        found = context.store.find_step_at(context.run_id, *place)
+        if found is None:
+            return None
+        digest, envelope = found
+        if envelope.status not in (StepStatus.CALLED, StepStatus.REFUSED) and not envelope.final:
+            return None  # what failed before is tried again
+        self.so_far.digest = digest
+        return envelope
+
+    def _cached(self, inputs: dict[str, Any]) -> tuple[Any, Any] | None:
+        """Return what an earlier call of the same thing with the same inputs gave, where the step takes that."""
+        context, call, done = self.context, self.call, self.so_far
+        if call.identity is None:
+            return None
+        done.cache_key = digest_of([call.identity(), values.digest(inputs), context.seed])
+        found = context.store.find_cached(done.cache_key)
+        if found is None:
+            return None
+        done.reused, done.artifacts = True, list(found.artifacts)
+        return values.decode(found.output, context.artifacts), found.output
 
     def _take_over(self, known: Envelope) -> None:
         self.so_far.attempts, self.so_far.usage = known.attempts, known.usage
@@ -147,9 +177,7 @@ class _Envelope:
         if hook is None or call.guards is None:
             return Checked(value, "")
         live = values.decode(value, self.context.artifacts) if call.guards.at(hook) else value
-        checked = await call.guards.check(
-            hook, live, step=call.path, labels=call.labels, run=self.context.view
-        )
+        checked = await call.guards.check(hook, live, step=call.path, labels=call.labels, run=self._view)
         self.so_far.verdicts += checked.records
         self.so_far.rungs += checked.rungs
         for record in checked.records:
@@ -214,7 +242,7 @@ class _Envelope:
 
     async def _body(self, inputs: dict[str, Any], meter: CallMeter, wall_s: float | None) -> Any:
         context, call = self.context, self.call
-        ticket = Call(
+        ticket = Call.model_construct(  # of our own values: nothing in it is to be checked
             run_id=context.run_id,
             step=call.path,
             seed=context.seed,
@@ -224,17 +252,17 @@ class _Envelope:
                 "progress", call.path, text, done=done, total=total
             ),
             scratch=context.folder / "scratch",
-            run=context.view,
+            run=self._view,
         )
         limits = [limit for limit in (call.timeout_s, wall_s) if limit is not None]
+        timer = asyncio.timeout(min(limits)) if limits else None
         try:
-            async with asyncio.timeout(min(limits, default=None)) as timer:
-                if not call.resource:
-                    return await call.body(ticket, inputs)
-                async with context.resource(call.resource):
-                    return await call.body(ticket, inputs)
+            if timer is None:
+                return await self._work(ticket, inputs)
+            async with timer:
+                return await self._work(ticket, inputs)
         except TimeoutError as error:
-            if not timer.expired():  # its own
+            if timer is None or not timer.expired():  # its own
                 raise StepFailedError(call.path, error, retryable=True) from error
             meter.cut_off = True
             if wall_s is not None and wall_s == min(limits):
@@ -250,6 +278,12 @@ class _Envelope:
             raise
         except Exception as error:
             raise StepFailedError(call.path, error, retryable=isinstance(error, OSError)) from error
+
+    async def _work(self, ticket: Call, inputs: dict[str, Any]) -> Any:
+        if not self.call.resource:
+            return await self.call.body(ticket, inputs)
+        async with self.context.resource(self.call.resource):
+            return await self.call.body(ticket, inputs)
 
     def _wall_left_s(self) -> float | None:
         """Return how long the step may take, or None where nothing limits it.
@@ -275,19 +309,19 @@ class _Envelope:
         """
         context, call, done = self.context, self.call, self.so_far
         done.given_up.clear()
-        degrade = context.degrade if call.degrade is None else call.degrade
-        rungs = list(call.ladder) if degrade else []
+        rungs = list(call.ladder) if call.degrade else []
         wall_ms = WALL_HOLD_MS if wall_s is None else min(WALL_HOLD_MS, round(wall_s * 1e3))
         key = f"{context.run_id}/{call.path}/{call.iteration}/{done.digest[:16]}/{done.attempts}"
         while True:
-            amounts = call.estimate(inputs).model_copy(update={"wall_ms": wall_ms if call.books_wall else 0})
+            amounts = call.estimate(inputs)
+            if call.books_wall:
+                amounts = amounts.plus(Amounts(wall_ms=wall_ms))
             settled = context.settled
+            if self._nothing_to_hold(amounts):
+                return context.ledger.nothing(call.scope, key), inputs
             try:
                 with context.tracer.reserve(call.scope) as span:
-                    if self._nothing_to_hold(amounts):
-                        span.reserved(Amounts())
-                        return context.ledger.nothing(call.scope, key), inputs
-                    hold = context.ledger.reserve(call.scope, amounts, key)
+                    hold = context.ledger.reserve(call.scope, amounts, key, lease=context.lease)
                     span.reserved(amounts)
                 if _beside_wall(amounts):
                     context.holds.add(hold.id)
@@ -327,15 +361,23 @@ class _Envelope:
             spent = spent.plus(Amounts(wall_ms=round((time.monotonic() - begin) * 1e3)))
         done.usage = done.usage.plus(spent)
         try:
-            with context.tracer.settle(call.scope) as span, context.store.transaction() as transaction:
-                settlement = context.ledger.settle(hold, spent, transaction)
+            if not hold.id:
+                return self._book(hold, spent, result)
+            with context.tracer.settle(call.scope) as span:
+                settlement = self._book(hold, spent, result)
                 span.settled(settlement.booked, settlement.overrun)
-                if result is not None:
-                    done.artifacts += result[1]
-                    self._put(self._called(result[0], settlement), transaction)
-                    done.paid = True
+                return settlement
         finally:
             context.release(hold.id)
+
+    def _book(self, hold: Hold, spent: Amounts, result: tuple[Any, list[Artifact]] | None) -> Settlement:
+        context, done = self.context, self.so_far
+        with context.store.transaction(lease=context.lease) as transaction:
+            settlement = context.ledger.settle(hold, spent, transaction)
+            if result is not None:
+                done.artifacts += result[1]
+                self._put(self._called(result[0], settlement), transaction)
+                done.paid = True
         return settlement
 
     def _called(self, output: Any, settlement: Settlement) -> Envelope:
@@ -365,6 +407,10 @@ class _Envelope:
             scores=[*done.scores, *notes.scores],
             artifacts=list(unique.values()),
             rungs=self._rungs(),
+            warnings=list(notes.warnings),
+            retryable=bool(getattr(error, "retryable", False)),
+            exhausted=_exhausted(error),
+            reused=done.reused,
         )
 
     def _failed(self, error: Exception) -> Envelope:
@@ -381,13 +427,13 @@ class _Envelope:
         return self._record(self._envelope(status, None, wrapped))
 
     def _record(self, envelope: Envelope) -> Envelope:
-        with self.context.store.transaction() as transaction:
+        with self.context.store.transaction(lease=self.context.lease) as transaction:
             self._put(envelope, transaction)
         return envelope
 
     def _put(self, envelope: Envelope, transaction: Any) -> None:
         call = self.call
-        self.context.recorded.add(self.so_far.key)
+        self.context.recorded.add((call.path, call.iteration))
         self.context.store.record_step(
             self.context.run_id,
             call.path,
@@ -395,8 +441,15 @@ class _Envelope:
             self.so_far.digest,
             envelope,
             started_ms=self.started_ms,
+            cache_key=self.so_far.cache_key,
             transaction=transaction,
         )
+
+
+def _exhausted(error: BaseException | None) -> dict[str, Any] | None:
+    if isinstance(error, BudgetExceededError):
+        return error.facts
+    return getattr(error, "exhausted", None)
 
 
 def _beside_wall(amounts: Amounts) -> bool:

@@ -2,27 +2,52 @@
 
 from __future__ import annotations
 
-import asyncio
-import inspect
-from collections.abc import Callable, Mapping
-from functools import lru_cache
-from typing import Any
-
-from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from agentflow.core.amounts import Amounts
 from agentflow.core.errors import InvalidInputError
 from agentflow.core.protocols import Call
 from agentflow.core.records import Hook
-from agentflow.core.registry import ScorerSpec, ToolSpec
+from agentflow.core.registry import ToolSpec
 from agentflow.execution import values
-from agentflow.execution.call import StepCall
+from agentflow.execution.call import Notes, StepCall
 from agentflow.execution.context import RunContext
+from agentflow.execution.inputs import typed_inputs
 from agentflow.execution.metering import metered
-from agentflow.worldmodel.contract import Rollout
 
 INJECTED = ("world", "simulator", "call")
 """Keyword-only parameters that the envelope fills: the step's world, its true simulator, the call itself."""
+
+
+class _Inputs(NamedTuple):
+    """A call's inputs: as state holds them, as JSON and rollouts, and typed."""
+
+    given: dict[str, Any]
+    plain: dict[str, Any]
+    typed: dict[str, Any]
+
+
+class _Reader:
+    """Decodes and types a call's inputs once for its estimate and its body; each further attempt gets its own."""
+
+    def __init__(self, context: RunContext, spec: ToolSpec) -> None:
+        self._context, self._spec = context, spec
+        self._seen: _Inputs | None = None
+
+    def look(self, given: dict[str, Any]) -> _Inputs:
+        """Return the inputs, and keep them for `take`."""
+        plain = values.decode(given, self._context.artifacts)
+        self._seen = _Inputs(given, plain, typed_inputs(self._spec, plain))
+        return self._seen
+
+    def take(self, given: dict[str, Any]) -> _Inputs:
+        """Return the inputs; whoever takes them may change them."""
+        seen = self._seen
+        if seen is None or seen.given is not given:
+            seen = self.look(given)
+        self._seen = None
+        return seen
 
 
 def tool_step(
@@ -38,19 +63,27 @@ def tool_step(
     **options: Any,
 ) -> StepCall:
     """Return the call of a tool; ``options`` are further fields of `StepCall`."""
+    reader = _Reader(context, spec)
+    notes: Notes = options.setdefault("notes", Notes())
+    if spec.isolation == "process":
+        context.workers.processes.warm()
 
     async def body(ticket: Call, given: dict[str, Any]) -> Any:
-        typed = typed_inputs(spec, values.decode(given, context.artifacts))
-        injected = {name: _inject(context, name, ticket, world) for name in spec.injected}
+        _, plain, arguments = reader.take(given)
+        for name in spec.injected:
+            arguments[name] = _inject(context, name, ticket, world)
         shown = values.encode(given) if context.tracer.capture else None
         with context.tracer.tool(spec.name, arguments=shown, side_effects=spec.side_effects) as span:
-            result = await _call(spec.call, {**typed, **injected})
+            if spec.is_async:
+                result = await spec.call(**arguments)
+            else:
+                result = await context.workers.call(spec, ticket, arguments, plain, notes.warnings.append)
             span.usage(ticket.meter.spent)
         return result
 
     def estimate(given: dict[str, Any]) -> Amounts:
-        typed = typed_inputs(spec, values.decode(given, context.artifacts))
-        amounts = spec.estimate(**_known(spec.estimate, typed))
+        typed = reader.look(given).typed
+        amounts = spec.estimate(**{name: typed[name] for name in spec.estimated_from})
         if not isinstance(amounts, Amounts):
             raise InvalidInputError(f"estimate of {spec.name}", type(amounts).__name__, "Amounts")
         return amounts
@@ -72,40 +105,6 @@ def tool_step(
     )
 
 
-def typed_inputs(spec: ToolSpec | ScorerSpec, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return inputs as the tool's annotations want them.
-
-    Raises:
-        InvalidInputError: an unknown, missing or unfitting input; names the tool and the input.
-    """
-    unknown = [name for name in given if name not in spec.inputs]
-    if unknown:
-        raise InvalidInputError(spec.name, f"unknown input '{unknown[0]}'", ", ".join(spec.inputs))
-    typed: dict[str, Any] = {}
-    for name, parameter in spec.inputs.items():
-        if name not in given:
-            if parameter.default is inspect.Parameter.empty:
-                raise InvalidInputError(f"{spec.name}.{name}", "nothing", "a value: it has no default")
-            typed[name] = parameter.default
-            continue
-        typed[name] = _typed(spec, name, given[name])
-    return typed
-
-
-def _typed(spec: ToolSpec | ScorerSpec, name: str, value: Any) -> Any:
-    hint = spec.hints.get(name, Any)
-    if hint is Any or isinstance(value, Rollout):
-        return value
-    try:
-        return TypeAdapter(hint).validate_python(value)
-    except PydanticSchemaGenerationError:
-        return value
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join([spec.name, name, *(str(part) for part in first["loc"])])
-        raise InvalidInputError(where, repr(first.get("input"))[:80], first["msg"]) from error
-
-
 def _inject(context: RunContext, name: str, ticket: Call, world: str | None) -> Any:
     match name:
         case "world":
@@ -115,24 +114,3 @@ def _inject(context: RunContext, name: str, ticket: Call, world: str | None) -> 
         case "call":
             return ticket
     raise InvalidInputError("a tool's keyword-only parameter", f"'{name}'", ", ".join(INJECTED))
-
-
-async def _call(function: Callable[..., Any], arguments: dict[str, Any]) -> Any:
-    """Call on the event loop what is async; everything else in a thread, so that it holds nobody up."""
-    if inspect.iscoroutinefunction(function):
-        return await function(**arguments)
-    return await asyncio.to_thread(function, **arguments)
-
-
-def _known(function: Callable[..., Any], arguments: dict[str, Any]) -> dict[str, Any]:
-    names = _parameters(function)
-    return arguments if names is None else {name: arguments[name] for name in arguments if name in names}
-
-
-@lru_cache(maxsize=1024)
-def _parameters(function: Callable[..., Any]) -> frozenset[str] | None:
-    """Return the names that a function takes, or None where it takes any."""
-    parameters = inspect.signature(function).parameters
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return None
-    return frozenset(parameters)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,7 @@ def _walk(value: Any, where: str, made: list[Artifact] | None, on_rollout: Calla
             return _walk(value.tolist(), where, made, on_rollout)
     if isinstance(value, Mapping):
         return {str(name): _walk(item, f"{where}.{name}", made, on_rollout) for name, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
         return [_walk(item, f"{where}[{index}]", made, on_rollout) for index, item in enumerate(value)]
     raise InvalidInputError(
         where,
@@ -102,7 +102,7 @@ def decode(value: Any, store: ArtifactStore) -> Any:
         if value.get("type") == "rollout" and "artifact" in value:
             return Rollout.from_bytes(store.path(str(value["artifact"])).read_bytes())
         return {name: decode(item, store) for name, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, Sequence) and not isinstance(value, str):
         return [decode(item, store) for item in value]
     return value
 

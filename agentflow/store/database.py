@@ -1,168 +1,147 @@
-"""The one database file: connections, durability, and errors that name the path.
+"""`Database`: short transactions, and errors that name where the records lie.
 
-Everything above speaks SQLAlchemy without a dialect; what is particular to SQLite is in this file.
+Everything above speaks SQLAlchemy without a dialect; what is particular to one database is in `sqlite` and
+`postgresql`.
 """
 
 from __future__ import annotations
 
-import sqlite3
+import random
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import SQLModel
 
 from agentflow.core.errors import StorageError
-from agentflow.store import tables
 from agentflow.store.prepared import Prepared
 
 BUSY_MS = 10_000
+_ATTEMPTS = 5
+_PAUSE_S = 0.05
+
+_T = TypeVar("_T")
 
 
-class Database:
-    """Short transactions on one file that many processes may share.
+class Database(ABC):
+    """One database that many processes may share. ``name`` says which in messages, without any password."""
 
-    SQLite runs in WAL mode. A commit survives the death of the process at once; a commit that asks to be
-    ``durable`` (``synchronous=FULL``) also survives a power cut, for the price of an fsync.
-    """
+    name: str
+    _engine: Engine
+    _errors: tuple[type[Exception], ...]
 
-    def __init__(self, path: Path, *, busy_ms: int = BUSY_MS) -> None:
-        self.path = path
-        self._busy_s = busy_ms / 1000
-        # One writer at a time within the process: SQLite's own waiting polls, a lock does not.
-        self._writing = threading.Lock()
-        self._standing: Connection | None = None
-        self._mode = ""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError("the project's database", str(path), error) from error
-        self._engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": self._busy_s})
-        _speak_sqlite(self._engine, self._busy_s)
-        with self.write() as connection:
-            SQLModel.metadata.create_all(connection, tables=_our_tables())
+    def __init__(self) -> None:
+        self._in_write = threading.local()
 
-    @contextmanager
-    def write(self, *, durable: bool = False) -> Iterator[Connection]:
-        """Open a transaction that holds the write lock from its start; an exception rolls it back.
+    @abstractmethod
+    def write(self, *, durable: bool = False) -> AbstractContextManager[Connection]:
+        """Open a write transaction; an exception rolls it back.
 
         Keep it short: nothing that waits, no ``await``, no second one inside it.
 
+        Args:
+            durable: the commit survives a power cut, too.
+
         Raises:
-            StorageError: the file is locked, corrupt, full or cannot be written.
+            StorageError: the database is locked, corrupt, full or cannot be reached.
         """
-        with self._errors("a record"), self._turn():
-            try:
-                connection = self._writer("full" if durable else "normal")
-                with connection.begin():
-                    yield connection
-            except BaseException:
-                self._forget_writer()
-                raise
+
+    @abstractmethod
+    def error(self, what: str, cause: BaseException) -> StorageError:
+        """Return the error that says what the database refused."""
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """Open a connection that reads one consistent snapshot and takes no lock.
 
         Raises:
-            StorageError: the file is corrupt or cannot be read.
+            StorageError: the database is corrupt or cannot be read.
         """
-        with self._errors("a lock to read it"), self._engine.connect() as connection:
-            yield connection
+        try:
+            with self._engine.connect() as connection:
+                connection.begin()
+                yield connection
+        except self._errors as error:
+            raise self.error("a lock to read it", error) from error
+
+    def attempt(self, work: Callable[[Connection], _T], *, durable: bool = False) -> _T:
+        """Do all of ``work`` in one write transaction, again where another one was in its way.
+
+        Args:
+            work: what to do; it changes nothing but the database.
+            durable: the commit survives a power cut, too.
+        """
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                with self.write(durable=durable) as connection:
+                    return work(connection)
+            except StorageError as error:
+                if not error.passing or not left:
+                    raise
+            time.sleep(random.uniform(0.001, _PAUSE_S))  # the other one goes first
+        raise AssertionError("the last attempt returns or raises")
 
     def close(self) -> None:
         """Close all connections."""
-        self._forget_writer()
         self._engine.dispose()
 
-    def _writer(self, mode: str) -> Connection:
-        """Return the connection that all writing shares, whose commits are as durable as ``mode`` says."""
-        if self._standing is None:
-            self._standing = self._engine.connect().execution_options(agentflow_writes=True)
-        if mode != self._mode:
-            self._standing.connection.cursor().execute(f"PRAGMA synchronous={mode}")
-            self._mode = mode
-        return self._standing
+    def _enter_write(self) -> None:
+        """Refuse a write transaction within another one of this thread: it would wait for itself."""
+        if getattr(self._in_write, "held", False):
+            raise StorageError("a record", self.name, "another transaction of this process is open")
+        self._in_write.held = True
 
-    def _forget_writer(self) -> None:
-        standing, self._standing, self._mode = self._standing, None, ""
-        if standing is not None:
-            standing.close()
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if not self._writing.acquire(timeout=self._busy_s):
-            raise StorageError("a record", str(self.path), "another transaction of this process is open")
-        try:
-            yield
-        finally:
-            self._writing.release()
-
-    @contextmanager
-    def _errors(self, what: str) -> Iterator[None]:
-        try:
-            yield
-        except (SQLAlchemyError, sqlite3.Error) as error:
-            raise StorageError(what, str(self.path), getattr(error, "orig", None) or error) from error
+    def _leave_write(self) -> None:
+        self._in_write.held = False
 
 
-def insert_new(connection: Connection, table: type[SQLModel], rows: list[dict[str, Any]]) -> int:
-    """Insert the rows whose keys are not there yet; return how many that were."""
-    if not rows:
-        return 0
-    return connection.execute(_insert_new(table, connection.dialect.name), rows).rowcount
+def insert_new(connection: Connection, table: type[SQLModel], row: dict[str, Any]) -> bool:
+    """Insert a row unless its key is there; return whether it was inserted."""
+    kept = {"preserve_rowcount": True}
+    made = connection.execute(_insert_new(table, connection.dialect.name), row, execution_options=kept)
+    return made.rowcount == 1
+
+
+def insert_all_new(connection: Connection, table: type[SQLModel], rows: list[dict[str, Any]]) -> None:
+    """Insert the rows whose keys are not there yet."""
+    if rows:
+        connection.execute(_insert_new(table, connection.dialect.name), rows)
 
 
 @cache
 def insert_new_prepared(table: type[SQLModel], dialect: str) -> Prepared:
     """Return the insert of one whole row whose key is not there yet, for the hot path."""
-    return Prepared(_insert_new(table, dialect), [column.name for column in _columns(table)])
+    return Prepared(_insert_new(table, dialect), [column.name for column in columns(table)])
+
+
+@cache
+def upsert_prepared(table: type[SQLModel], dialect: str) -> Prepared:
+    """Return the insert of one whole row that replaces the one with its key."""
+    statement = insert_for(dialect)(table)
+    keys = [column.name for column in columns(table) if column.primary_key]
+    others = {
+        column.name: statement.excluded[column.name] for column in columns(table) if not column.primary_key
+    }
+    replacing = statement.on_conflict_do_update(index_elements=keys, set_=others)
+    return Prepared(replacing, [column.name for column in columns(table)])
 
 
 @cache
 def _insert_new(table: type[SQLModel], dialect: str) -> Any:
-    return (postgresql if dialect == "postgresql" else sqlite).insert(table).on_conflict_do_nothing()
+    return insert_for(dialect)(table).on_conflict_do_nothing()
 
 
-def _columns(table: type[SQLModel]) -> list[Any]:
+def insert_for(dialect: str) -> Any:
+    """Return the dialect's own ``insert``, which knows about conflicts."""
+    return (postgresql if dialect == "postgresql" else sqlite).insert
+
+
+def columns(table: type[SQLModel]) -> list[Any]:
+    """Return a table's columns."""
     return list(table.__table__.columns)  # type: ignore[attr-defined]
-
-
-def _our_tables() -> list[Any]:
-    return [
-        row.__table__  # type: ignore[attr-defined]
-        for row in vars(tables).values()
-        if isinstance(row, type) and issubclass(row, SQLModel) and row is not SQLModel
-    ]
-
-
-def _speak_sqlite(engine: Engine, busy_s: float) -> None:
-    @event.listens_for(engine, "connect")
-    def _connected(raw: Any, _record: Any) -> None:
-        # The driver must not open transactions by itself: BEGIN IMMEDIATE below does.
-        raw.isolation_level = None
-        _write_ahead(raw, busy_s)
-
-    @event.listens_for(engine, "begin")
-    def _begun(connection: Connection) -> None:
-        writes = "agentflow_writes" in connection.get_execution_options()
-        connection.connection.cursor().execute("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _write_ahead(raw: Any, busy_s: float) -> None:
-    """Put the file into WAL mode. While another process does the same, SQLite says locked without waiting."""
-    deadline = time.monotonic() + busy_s
-    while raw.execute("PRAGMA journal_mode").fetchone() != ("wal",):
-        try:
-            raw.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.005)

@@ -46,11 +46,20 @@ class StoredHold:
     overrun: Amounts | None
 
 
+def lock_tree(connection: Connection, root: str) -> None:
+    """Keep all other bookings under a root out until the transaction ends.
+
+    Whoever books locks the root before any other row, so no two of them wait for each other. SQLite has one writer.
+    """
+    if connection.dialect.name != "sqlite":
+        _LOCK_SCOPE.run(connection, {"root": root})
+
+
 def insert_scope(connection: Connection, scope: str, parent: str | None, cap: Amounts) -> bool:
     """Insert a scope; return False where it is there already."""
     zeros = {f"{part}_{name}": 0 for part in ("held", "spent") for name in DIMENSIONS}
     row = {"id": scope, "parent": parent, **_named("cap", cap), **zeros}
-    return insert_new(connection, ScopeRow, [row]) > 0
+    return insert_new(connection, ScopeRow, row)
 
 
 def set_cap(connection: Connection, scope: str, cap: Amounts) -> None:
@@ -74,25 +83,26 @@ def hold_in_scopes(connection: Connection, scopes: Sequence[str], amounts: Amoun
 
     Where one of them had no room, the caller must roll back.
     """
-    values = {**_scope_ids(scopes), **_named("take", amounts)}
-    return {name for (name,) in _hold_statement(len(scopes)).run(connection, values).fetchall()}
+    return _take(connection, "held", scopes, amounts)
 
 
 def book_in_scopes(connection: Connection, scopes: Sequence[str], reserved: Amounts, booked: Amounts) -> None:
     """Turn what was reserved in ``scopes`` into what is booked as spent."""
-    values = {**_scope_ids(scopes), **_named("free", reserved), **_named("book", booked)}
-    _book_statement(len(scopes)).run(connection, values)
+    freed, spent = _above_zero(reserved), _above_zero(booked)
+    if freed or spent:
+        values = {**_scope_ids(scopes), **_named("free", reserved), **_named("book", booked)}
+        _book_statement(len(scopes), freed, spent).run(connection, values)
 
 
 def spend_in_scopes(connection: Connection, scopes: Sequence[str], booked: Amounts) -> bool:
     """Book amounts that were not held, where all of ``scopes`` have room; else change nothing."""
-    values = {**_scope_ids(scopes), **_named("take", booked)}
-    spent = [name for (name,) in _spend_statement(len(scopes)).run(connection, values).fetchall()]
+    spent = _take(connection, "spent", scopes, booked)
     if len(spent) == len(scopes):
         return True
-    for name in spent:
-        undo = {"scope_0": name, **_named("take", booked)}
-        _unspend_statement().run(connection, undo)
+    if spent:
+        undo = {f"book_{name}": -value for name, value in booked.as_dict().items()}
+        values = {**_scope_ids(list(spent)), **undo}
+        _book_statement(len(spent), (), _above_zero(booked)).run(connection, values)
     return False
 
 
@@ -156,6 +166,9 @@ def open_holds_below(connection: Connection, scope: str, *, not_of: str) -> list
 _SCOPE_BY_ID = select(*ScopeRow.__table__.columns).where(  # type: ignore[attr-defined]
     col(ScopeRow.id) == bindparam("scope")
 )
+_LOCK_SCOPE = Prepared(
+    select(col(ScopeRow.id)).where(col(ScopeRow.id) == bindparam("root")).with_for_update()
+)
 # Written out: only so does the database see that its index of open holds serves.
 _HELD: Any = literal_column("'held'")
 _INSERT_HOLD = Prepared(insert(HoldRow), ("id", "key", "scope", "owner", "state", "reserved", "taken_ms"))
@@ -180,46 +193,44 @@ def _column(part: str, name: str) -> Any:
     return getattr(ScopeRow, f"{part}_{name}")
 
 
-# Both statements are built once for each length of a chain: building them costs more than running them.
+def _take(connection: Connection, part: str, scopes: Sequence[str], amounts: Amounts) -> set[str]:
+    dimensions = _above_zero(amounts)
+    if not dimensions:
+        return set(scopes)
+    values = {**_scope_ids(scopes), **_named("take", amounts)}
+    statement = _take_statement(part, len(scopes), dimensions)
+    return {name for (name,) in statement.run(connection, values).fetchall()}
+
+
+def _above_zero(amounts: Amounts) -> tuple[str, ...]:
+    return tuple(name for name, value in amounts.as_dict().items() if value)
+
+
+# Each is built once for each length of a chain and each set of dimensions: building costs more than running, and the
+# database checks only the dimensions that change.
 @cache
-def _hold_statement(scopes: int) -> Prepared:
-    statement = update(ScopeRow).where(col(ScopeRow.id).in_([bindparam(f"scope_{i}") for i in range(scopes)]))
-    for name in DIMENSIONS:
+def _take_statement(part: str, scopes: int, dimensions: tuple[str, ...]) -> Prepared:
+    statement = _update_scopes(scopes)
+    for name in dimensions:
         take: Any = bindparam(f"take_{name}")
         # cap - held - spent never overflows 64 bits; held + spent + take could.
         room = _column("cap", name) - _column("held", name) - _column("spent", name)
-        statement = statement.where(room >= take).values({f"held_{name}": _column("held", name) + take})
+        statement = statement.where(room >= take).values({f"{part}_{name}": _column(part, name) + take})
     return Prepared(statement.returning(col(ScopeRow.id)))
 
 
 @cache
-def _spend_statement(scopes: int) -> Prepared:
-    statement = update(ScopeRow).where(col(ScopeRow.id).in_([bindparam(f"scope_{i}") for i in range(scopes)]))
-    for name in DIMENSIONS:
-        take: Any = bindparam(f"take_{name}")
-        room = _column("cap", name) - _column("held", name) - _column("spent", name)
-        statement = statement.where(room >= take).values({f"spent_{name}": _column("spent", name) + take})
-    return Prepared(statement.returning(col(ScopeRow.id)))
-
-
-@cache
-def _unspend_statement() -> Prepared:
-    statement = update(ScopeRow).where(col(ScopeRow.id) == bindparam("scope_0"))
-    for name in DIMENSIONS:
-        statement = statement.values({f"spent_{name}": _column("spent", name) - bindparam(f"take_{name}")})
+def _book_statement(scopes: int, freed: tuple[str, ...], booked: tuple[str, ...]) -> Prepared:
+    statement = _update_scopes(scopes)
+    for name in freed:
+        statement = statement.values({f"held_{name}": _column("held", name) - bindparam(f"free_{name}")})
+    for name in booked:
+        statement = statement.values({f"spent_{name}": _column("spent", name) + bindparam(f"book_{name}")})
     return Prepared(statement)
 
 
-@cache
-def _book_statement(scopes: int) -> Prepared:
-    statement = update(ScopeRow).where(col(ScopeRow.id).in_([bindparam(f"scope_{i}") for i in range(scopes)]))
-    for name in DIMENSIONS:
-        changed = {
-            f"held_{name}": _column("held", name) - bindparam(f"free_{name}"),
-            f"spent_{name}": _column("spent", name) + bindparam(f"book_{name}"),
-        }
-        statement = statement.values(changed)
-    return Prepared(statement)
+def _update_scopes(scopes: int) -> Any:
+    return update(ScopeRow).where(col(ScopeRow.id).in_([bindparam(f"scope_{i}") for i in range(scopes)]))
 
 
 def _scope_ids(scopes: Sequence[str]) -> dict[str, str]:

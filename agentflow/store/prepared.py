@@ -28,12 +28,12 @@ class Prepared:
         self._compiled: dict[str, tuple[str, list[str] | None]] = {}
 
     def run(self, connection: Connection, values: Mapping[str, Any]) -> DBAPICursor:
-        """Execute within the connection's transaction, and return the driver's cursor."""
-        if not connection.in_transaction():
-            connection.begin()
+        """Execute within the transaction that the connection is in, and return the driver's cursor."""
         text, order = self._compiled.get(connection.dialect.name) or self._compile(connection)
-        cursor = connection.connection.cursor()
-        cursor.execute(text, values if order is None else [values[name] for name in order])
+        driver: Any = connection.connection.dbapi_connection
+        cursor: DBAPICursor = driver.execute(
+            text, values if order is None else [values[name] for name in order]
+        )
         return cursor
 
     def _compile(self, connection: Connection) -> tuple[str, list[str] | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Index, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, Column, Index, LargeBinary, Text, text
 from sqlmodel import Field, SQLModel
 
 from agentflow.core.amounts import DIMENSIONS
@@ -14,8 +14,14 @@ def _json(*, nullable: bool = False) -> Any:
     return Field(default=None if nullable else "", sa_column=Column(Text, nullable=nullable))
 
 
-def _whole(*, nullable: bool = False) -> Any:
-    return Field(default=None if nullable else 0, sa_column=Column(BigInteger, nullable=nullable))
+def _whole(*, nullable: bool = False, added: bool = False) -> Any:
+    """Return a whole number; ``added`` is one that files of earlier versions do not have, and that is 0 there."""
+    column = Column(BigInteger, nullable=nullable, server_default="0" if added else None)
+    return Field(default=None if nullable else 0, sa_column=column)
+
+
+def _bytes() -> Any:
+    return Field(default=b"", sa_column=Column(LargeBinary, nullable=False))
 
 
 class RunRow(SQLModel, table=True):
@@ -28,7 +34,7 @@ class RunRow(SQLModel, table=True):
     digest: str
     inputs: str = _json()
     seed: int = _whole()
-    status: str
+    status: str = Field(index=True)
     started_ms: int = _whole()
     ended_ms: int | None = _whole(nullable=True)
     error: str | None = _json(nullable=True)
@@ -36,15 +42,28 @@ class RunRow(SQLModel, table=True):
     outputs: str | None = _json(nullable=True)
     manifest: str | None = _json(nullable=True)
     trace_path: str | None = None
+    reused_from: str | None = None
+    owner: str | None = None
+    fence: int = _whole(added=True)
+    lease_until_ms: int = _whole(added=True)
+    renewed_ms: int = _whole(added=True)
+    cancel_requested: int = _whole(added=True)
+
+
+_CACHED = text("cache_key IS NOT NULL")
 
 
 class StepRow(SQLModel, table=True):
     """A finished step under the digest of everything that makes it that step."""
 
     __tablename__ = "steps"
+    __table_args__ = (
+        Index("steps_by_place", "run_id", "path"),
+        Index("steps_by_cache_key", "cache_key", sqlite_where=_CACHED, postgresql_where=_CACHED),
+    )
 
     key: str = Field(primary_key=True)
-    run_id: str = Field(index=True)
+    run_id: str
     path: str
     iteration: str
     input_digest: str
@@ -52,6 +71,7 @@ class StepRow(SQLModel, table=True):
     envelope: str = _json()
     started_ms: int = _whole()
     ended_ms: int = _whole()
+    cache_key: str | None = None
 
 
 class VerdictRow(SQLModel, table=True):
@@ -103,6 +123,56 @@ class RunArtifactRow(SQLModel, table=True):
     name: str = Field(primary_key=True)
     meta: str = _json()
     made_ms: int = _whole()
+
+
+class ApprovalRow(SQLModel, table=True):
+    """What a person was asked, exactly what was shown, and the one decision."""
+
+    __tablename__ = "approvals"
+    __table_args__ = (Index("one_approval_per_place", "run_id", "path", "iteration", "kind", unique=True),)
+
+    id: str = Field(primary_key=True)
+    run_id: str
+    path: str
+    iteration: str
+    kind: str
+    message: str = _json()
+    shown: str = _json()
+    digest: str
+    answers_schema: str | None = _json(nullable=True)
+    asked_ms: int = _whole()
+    expires_ms: int | None = _whole(nullable=True)
+    on_timeout: str
+    decision: str | None = Field(default=None, index=True)
+    answers: str | None = _json(nullable=True)
+    decided_by: str | None = None
+    comment: str | None = _json(nullable=True)
+    decided_ms: int | None = _whole(nullable=True)
+
+
+class CheckpointRow(SQLModel, table=True):
+    """Where a run's graph stands: the newest checkpoint only, as bytes that the graph understands."""
+
+    __tablename__ = "checkpoints"
+
+    run_id: str = Field(primary_key=True)
+    checkpoint_id: str
+    kind: str
+    data: bytes = _bytes()
+    about: bytes = _bytes()
+
+
+class CheckpointWriteRow(SQLModel, table=True):
+    """What one task of the graph wrote after the checkpoint."""
+
+    __tablename__ = "checkpoint_writes"
+
+    run_id: str = Field(primary_key=True)
+    checkpoint_id: str = Field(primary_key=True)
+    task: str = Field(primary_key=True)
+    number: int = _whole()
+    kind: str
+    data: bytes = _bytes()
 
 
 class ScopeRow(SQLModel, table=True):

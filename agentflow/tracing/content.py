@@ -14,8 +14,10 @@ from pydantic import BaseModel
 
 CAPTURE_VARIABLE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 LIMIT_CHARACTERS = 8_192
+_REMEMBERED_TEXTS, _REMEMBERED_CHARACTERS = 2_048, 64
 
 _CAPTURING = {"true", "1", "span_only", "span_and_event"}
+_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 _DATA_URI = re.compile(r"data:([\w.+-]+/[\w.+-]+)[\w=;.+-]*,[A-Za-z0-9+/=_%-]*")
 
 AttributeValue = str | bool | int | float | Sequence[str]
@@ -29,6 +31,8 @@ def capture_wanted() -> bool:
 class Cleaner:
     """Takes secrets, media bytes and excess length out of whatever is about to enter a span.
 
+    What comes out can be written as JSON and sent by OTLP: text that can be encoded, numbers of at most 64 bits.
+
     Args:
         secrets: values that must never be seen; also their forms in JSON and in URLs are taken out.
         limit_characters: the longest text that stays whole.
@@ -37,15 +41,26 @@ class Cleaner:
     def __init__(self, secrets: Iterable[str] = (), *, limit_characters: int = LIMIT_CHARACTERS) -> None:
         self._limit = limit_characters
         forms = {form for secret in secrets if secret for form in _forms(secret)}
-        ordered = sorted(forms, key=len, reverse=True)
-        self._secrets = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+        self._secrets = sorted(forms, key=len, reverse=True)
+        self._clean: set[str] = set()
+        self._any_secret = re.compile("|".join(map(re.escape, self._secrets)))
 
     def text(self, text: str) -> str:
         """Return a text as it may stand in a span."""
+        if text in self._clean:
+            return text
+        cleaned = self._cleaned(text)
+        if cleaned is text and len(text) <= _REMEMBERED_CHARACTERS and len(self._clean) < _REMEMBERED_TEXTS:
+            self._clean.add(text)
+        return cleaned
+
+    def _cleaned(self, text: str) -> str:
         if not text.isascii():  # half a surrogate pair can be neither written nor sent
             text = text.encode("utf-8", "replace").decode()
-        if self._secrets is not None:
-            text = self._secrets.sub("[secret]", text)
+        for secret in self._secrets:  # to look for each is many times faster than one pattern for all
+            if secret in text:
+                text = self._any_secret.sub("[secret]", text)
+                break
         if "data:" in text:
             text = _DATA_URI.sub(r"[\1 bytes]", text)
         if len(text) > self._limit:
@@ -53,15 +68,24 @@ class Cleaner:
         return text
 
     def json(self, value: Any) -> str:
-        """Return a value's JSON text as it may stand in a span."""
+        """Return a value's JSON text as it may stand in a span; of what has none, its type."""
         if isinstance(value, str):
             return self.text(value)
-        return self.text(json.dumps(value, ensure_ascii=False, default=_plain))
+        try:
+            return self.text(_ENCODER.encode(value))
+        except Exception as error:  # a stranger's `__str__`, a loop, keys that are no text
+            return f"[{type(value).__name__} without a text: {type(error).__name__}]"
 
     def attribute(self, value: Any) -> AttributeValue:
         """Return a value as a span's attribute: numbers as they are, texts cleaned, all else as JSON."""
-        if isinstance(value, (bool, int, float)):
-            return value if math.isfinite(value) else str(value)
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, int):
+            return int(value) if _INT64_MIN <= value <= _INT64_MAX else self.json(value)
+        if isinstance(value, float):
+            return float(value) if math.isfinite(value) else str(float(value))
         if isinstance(value, (list, tuple)) and all(isinstance(item, str) for item in value):
             return [self.text(item) for item in value]
         return self.json(value)
@@ -79,3 +103,6 @@ def _plain(value: Any) -> Any:
         return f"[{len(value)} bytes]"
     shape = getattr(value, "shape", None)
     return f"[{type(value).__name__} of shape {shape}]" if shape is not None else str(value)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=_plain)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import threading
 from contextlib import suppress
@@ -11,13 +10,12 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
-from opentelemetry.context import Context
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
-from opentelemetry.trace import SpanContext, format_span_id, format_trace_id
+import orjson
+from opentelemetry.trace import SpanContext
 
 
-class TraceFile(SpanProcessor):
-    """Appends ended spans to a file. A line is on its way to the disk when its span has ended.
+class TraceFile:
+    """Appends lines to a file. A line is on its way to the disk when `write` returns.
 
     It never fails a run: where the file cannot be written, ``problem`` says why and nothing more is tried.
     """
@@ -36,49 +34,13 @@ class TraceFile(SpanProcessor):
         except OSError as error:
             self._give_up(error)
 
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Do nothing: a span is written when it ends."""
-
-    def on_end(self, span: ReadableSpan) -> None:
-        """Write an ended span."""
-        context = span.get_span_context()
-        if context is None:
+    def write(self, line: dict[str, Any]) -> None:
+        """Write a line whose values are clean: text that can be encoded, numbers of at most 64 bits."""
+        try:
+            data = orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+        except orjson.JSONEncodeError as error:
+            self.problem = f"the trace {self.path} lacks a line: {error}"
             return
-        line: dict[str, Any] = {
-            "type": "span",
-            "trace_id": format_trace_id(context.trace_id),
-            "span_id": format_span_id(context.span_id),
-            "parent_span_id": format_span_id(span.parent.span_id) if span.parent else None,
-            "name": span.name,
-            "kind": span.kind.name,
-            "start_ns": span.start_time,
-            "end_ns": span.end_time,
-            "status": span.status.status_code.name,
-            "attributes": dict(span.attributes or {}),
-        }
-        if span.status.description:
-            line["status_message"] = span.status.description
-        if span.links:
-            line["links"] = [_ids(link.context) for link in span.links]
-        self._write(line)
-
-    def write_event(self, name: str, context: SpanContext, time_ns: int, attributes: dict[str, Any]) -> None:
-        """Write an event of the span that ``context`` names."""
-        line = {"type": "event", **_ids(context), "name": name, "time_ns": time_ns, "attributes": attributes}
-        self._write(line)
-
-    def shutdown(self) -> None:
-        """Close the file."""
-        with self._lock:
-            self._close()
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Do nothing: every line is written at once."""
-        return True
-
-    def _write(self, line: dict[str, Any]) -> None:
-        text = json.dumps(line, separators=(",", ":"), ensure_ascii=False) + "\n"
-        data = text.encode()
         with self._lock:
             if self._file is None:
                 return
@@ -87,6 +49,17 @@ class TraceFile(SpanProcessor):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError as error:
                 self._give_up(error)
+
+    def write_event(self, name: str, context: SpanContext, time_ns: int, attributes: dict[str, Any]) -> None:
+        """Write an event of the span that ``context`` names."""
+        self.write(
+            {"type": "event", **ids_of(context), "name": name, "time_ns": time_ns, "attributes": attributes}
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._close()
 
     def _give_up(self, error: Exception) -> None:
         self.problem = f"the trace {self.path} could not be written: {error}"
@@ -99,8 +72,9 @@ class TraceFile(SpanProcessor):
         self._file = None
 
 
-def _ids(context: SpanContext) -> dict[str, str]:
-    return {"trace_id": format_trace_id(context.trace_id), "span_id": format_span_id(context.span_id)}
+def ids_of(context: SpanContext) -> dict[str, Any]:
+    """Return the ids of a trace and a span, as they stand in the file."""
+    return {"trace_id": f"{context.trace_id:032x}", "span_id": f"{context.span_id:016x}"}
 
 
 def _ends_within_a_line(path: Path) -> bool:

@@ -35,6 +35,9 @@ PROJECT_NAME = "openinference.project.name"
 # OpenTelemetry
 SERVICE_NAME = "service.name"
 ERROR_TYPE = "error.type"
+EXCEPTION_TYPE = "exception.type"
+EXCEPTION_MESSAGE = "exception.message"
+EXCEPTION_STACKTRACE = "exception.stacktrace"
 
 # OpenTelemetry GenAI
 GEN_AI_OPERATION = "gen_ai.operation.name"
@@ -112,6 +115,17 @@ APPROVAL_ACTOR = "agentflow.approval.actor"
 ARTIFACT_URIS = "agentflow.artifact.uris"
 ARTIFACT_MEDIA_TYPES = "agentflow.artifact.media_types"
 ARTIFACT_BYTES = "agentflow.artifact.bytes"
+
+# Metrics, and what tells their points apart beside attributes of spans
+TOKENS_USED = "gen_ai.client.token.usage"
+CLIENT_DURATION = "gen_ai.client.operation.duration"
+WORKFLOW_DURATION = "gen_ai.workflow.duration"
+TOOL_DURATION = "gen_ai.execute_tool.duration"
+STEP_DURATION = "agentflow.step.duration"
+VERDICTS = "agentflow.guardrail.verdicts"
+DENIALS = "agentflow.budget.denials"
+SCORES = "agentflow.evaluation.score"
+GEN_AI_TOKENS_TYPE = "gen_ai.token.type"
 
 # Span names that are not made of an operation and a name
 RUN_GUARDRAIL = "run_guardrail"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import orjson
+
+_BLOCK_BYTES = 65_536
 
 
 @dataclass
@@ -68,7 +72,7 @@ def read_trace(path: Path) -> Trace:
     unreadable = 0
     for line in path.read_bytes().splitlines() if path.exists() else []:
         try:
-            entry = json.loads(line)
+            entry = orjson.loads(line)
             if entry.pop("type") == "span":
                 span = SpanNode(**entry)
                 spans[span.span_id] = span
@@ -84,3 +88,34 @@ def read_trace(path: Path) -> Trace:
         parent = spans.get(span.parent_span_id or "")
         (roots if parent is None else parent.children).append(span)
     return Trace(roots, unreadable)
+
+
+def last_span(path: Path) -> tuple[str, str] | None:
+    """Return trace id and span id (hex) of the span that ended last, or None where there is none.
+
+    That is the run's own span or, where the run was killed, the last one in it that had ended: what a run that
+    goes on is linked to. The file is read from its end, so its length does not matter.
+    """
+    for line in _lines_from_the_end(path):
+        try:
+            entry = orjson.loads(line)
+            if entry["type"] == "span":
+                ids = (entry["trace_id"], entry["span_id"])
+                return ids if all(int(each, 16) for each in ids) else None
+        except (ValueError, TypeError, KeyError):
+            continue
+    return None
+
+
+def _lines_from_the_end(path: Path) -> Iterator[bytes]:
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        at, rest = file.seek(0, os.SEEK_END), b""
+        while at:
+            size = min(_BLOCK_BYTES, at)
+            at -= size
+            file.seek(at)
+            rest, *lines = (file.read(size) + rest).split(b"\n")
+            yield from reversed(lines)
+        yield rest

@@ -1,180 +1,198 @@
-"""`TracedSpan`: one open span, and what may be said about it in both dialects."""
+"""`TracedSpan`: one span, which holds its own data, and what may be said about it in both dialects."""
 
 from __future__ import annotations
 
+import os
+import random
+import time
+import traceback as tracebacks
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar, Token
+from contextvars import Token
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from opentelemetry import context as otel_context
 from opentelemetry.trace import (
-    Link,
+    INVALID_SPAN_CONTEXT,
     Span,
     SpanContext,
     SpanKind,
     Status,
     StatusCode,
-    Tracer,
-    format_span_id,
-    format_trace_id,
+    TraceFlags,
+    get_current_span,
     set_span_in_context,
 )
 
 from agentflow.core.amounts import Amounts
 from agentflow.core.errors import AgentflowError, BudgetExceededError, GuardrailBlockedError
 from agentflow.core.protocols import Completion
-from agentflow.core.records import (
-    Artifact,
-    Envelope,
-    GuardRecord,
-    RunStatus,
-    ScoreRecord,
-    StepStatus,
-)
+from agentflow.core.records import Artifact, Envelope, GuardRecord, RunStatus, ScoreRecord, StepStatus
+from agentflow.tracing import attributes as said
 from agentflow.tracing import names
-from agentflow.tracing.content import Cleaner
+from agentflow.tracing.content import AttributeValue, Cleaner
+from agentflow.tracing.export import Exporters
+from agentflow.tracing.jsonl import TraceFile, ids_of
 
-_JSON, _PLAIN = "application/json", "text/plain"
+# Seeded by the system, apart from `random`'s own generator, which a seeded run would repeat.
+_IDS = random.Random()
+os.register_at_fork(after_in_child=_IDS.seed)
 
-current_step: ContextVar[str | None] = ContextVar("agentflow_step", default=None)
+_STEP = otel_context.create_key("agentflow-step")
 
 ScoreSink = Callable[[ScoreRecord, str | None], None]
 
 
-class TracedSpan:
-    """A span as a context manager. It nests by context, so also across tasks of asyncio.
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Where the spans of one run go, and what all of them say.
+
+    Attributes:
+        common: attributes of every span, clean already.
+        capture: whether inputs and outputs are written.
+        sending: whether there is anything that sends or counts them.
+    """
+
+    file: TraceFile
+    exporters: Exporters
+    cleaner: Cleaner
+    common: dict[str, AttributeValue]
+    capture: bool
+    sending: bool
+
+
+class TracedSpan(Span):
+    """A span as a context manager. It nests by OpenTelemetry's own context, so also across tasks of asyncio.
+
+    So a caller's span is its parent, and spans and events of other instrumentation land in it. All of it is
+    recorded, whatever a sampler says: the file is always whole, and a collector can sample.
 
     An exception that leaves it makes it an error; a refusal (of a guardrail or a budget) does not: the check
-    worked. Nothing that is said here can fail the work that the span is about.
+    worked. Nothing that is said here can fail the work that the span is about; what is said after its end is
+    not heard.
     """
+
+    parent: SpanContext | None = None
+    status = StatusCode.UNSET
+    status_message = ""
+    start_ns = end_ns = 0
+    """Nanoseconds since 1970; 0 until then."""
+    _trace_id = _span_id = 0
+    _context: SpanContext | None = None
+    _token: Token[otel_context.Context] | None = None
 
     def __init__(
         self,
-        tracer: Tracer,
-        cleaner: Cleaner,
-        *,
-        capture: bool,
+        recording: Recording,
         name: str,
-        common: Mapping[str, str],
-        attributes: dict[str, Any],
+        span_kind: str,
+        attributes: Mapping[str, Any],
+        *,
+        content: Any = None,
         kind: SpanKind = SpanKind.INTERNAL,
         links: Sequence[SpanContext] = (),
         step: str | None = None,
         output_name: str | None = None,
         on_score: ScoreSink | None = None,
     ) -> None:
-        self._tracer, self._cleaner, self._capture = tracer, cleaner, capture
-        self._name, self._kind, self._links = name, kind, links
-        self._common, self._attributes = (
-            common,
-            attributes,
-        )  # what is common to a run's spans is clean already
-        self._step = step
-        self._output_name = output_name
-        self._on_score = on_score
-        self._span: Span | None = None
-        self._context_token: Token[otel_context.Context] | None = None
-        self._step_token: Token[str | None] | None = None
+        self._recording = recording
+        self.name = recording.cleaner.text(name)
+        self.kind = kind
+        self.links = [*links]
+        self.events: list[tuple[str, int, dict[str, AttributeValue]]] = []
+        """Name, time in nanoseconds since 1970, attributes."""
+        self.attributes = recording.common.copy()
+        self.attributes[names.SPAN_KIND] = span_kind
+        self._step = None if step is None else recording.cleaner.text(step)
+        self._output_name, self._on_score = output_name, on_score
+        self.set(attributes)
+        if content is not None and recording.capture:
+            self.set(said.input_attributes(content))
 
     def __enter__(self) -> Self:
+        around = otel_context.get_current()
+        parent = get_current_span(around).get_span_context()
+        self._span_id = _IDS.getrandbits(64) or 1
+        if parent.is_valid:
+            self.parent, self._trace_id = parent, parent.trace_id
+        else:
+            self._trace_id = _IDS.getrandbits(128) or 1
+        inside = set_span_in_context(self, around)
         if self._step is not None:
-            self._step_token = current_step.set(self._step)
-        clean = self._cleaner.attribute
-        step = current_step.get()
-        cleaned = {name: clean(value) for name, value in self._attributes.items() if value is not None}
-        attributes: dict[str, Any] = {**self._common, **cleaned}
-        if step is not None:
-            attributes[names.STEP_ID] = clean(step)
-        self._span = self._tracer.start_span(
-            self._cleaner.text(self._name),
-            kind=self._kind,
-            attributes=attributes,
-            links=[Link(context) for context in self._links],
-        )
-        self._context_token = otel_context.attach(set_span_in_context(self._span))
+            inside = otel_context.set_value(_STEP, self._step, inside)
+        step = inside.get(_STEP)
+        if isinstance(step, str):
+            self.attributes[names.STEP_ID] = step
+        self.start_ns = time.time_ns()
+        self._token = otel_context.attach(inside)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._context_token is not None:
-            otel_context.detach(self._context_token)
-        if self._step_token is not None:
-            current_step.reset(self._step_token)
+        if self._token is not None:
+            otel_context.detach(self._token)
         if error is not None:
             self._ended_by(error)
-        self._open().end()
+        self.end()
 
     @property
     def context(self) -> SpanContext:
         """What links name."""
-        return self._open().get_span_context()
+        if not self._span_id:
+            raise RuntimeError(f"the span '{self.name}' is used before its `with`")
+        return self.get_span_context()
 
     @property
     def trace_id(self) -> str:
         """The trace's id, 32 hex digits."""
-        return format_trace_id(self.context.trace_id)
+        return f"{self.context.trace_id:032x}"
 
     @property
     def span_id(self) -> str:
         """The span's id, 16 hex digits."""
-        return format_span_id(self.context.span_id)
+        return f"{self.context.span_id:016x}"
+
+    @property
+    def capture(self) -> bool:
+        """Whether inputs and outputs are written: where not, they need not be made."""
+        return self._recording.capture
 
     def set(self, attributes: Mapping[str, Any]) -> None:
         """Add attributes; None is left out, texts are cleaned, everything that is no plain value is JSON."""
-        clean = self._cleaner.attribute
-        self._open().set_attributes(
-            {name: clean(value) for name, value in attributes.items() if value is not None}
-        )
+        if self.end_ns:
+            return
+        clean, held = self._recording.cleaner.attribute, self.attributes
+        for name, value in attributes.items():
+            if value is not None:
+                held[name] = clean(value)
 
     def fail(self, kind: str, message: str) -> None:
         """Make the span an error of a kind."""
         self.set({names.ERROR_TYPE: kind})
-        self._open().set_status(Status(StatusCode.ERROR, self._cleaner.text(message)))
+        self.set_status(StatusCode.ERROR, message)
 
     def output(self, value: Any) -> None:
         """Say what came out, where content is captured."""
-        if not self._capture:
+        if not self.capture:
             return
-        text = self._cleaner.json(value)
-        mime_type = _PLAIN if isinstance(value, str) else _JSON
-        self.set({names.OUTPUT_VALUE: text, names.OUTPUT_MIME_TYPE: mime_type})
+        text = self._recording.cleaner.json(value)
+        self.set({names.OUTPUT_VALUE: text, names.OUTPUT_MIME_TYPE: said.mime_type(value)})
         if self._output_name is not None:
             self.set({self._output_name: text})
 
-    def amounts(self, prefix: str, amounts: Amounts) -> None:
-        """Say amounts as ``<prefix>.<dimension>``; a dimension of zero is left out."""
-        self.set({f"{prefix}.{name}": value for name, value in amounts.as_dict().items() if value})
-
     def usage(self, amounts: Amounts) -> None:
         """Say what was spent, and its price."""
-        self.amounts(names.USAGE, amounts)
-        if amounts.micro_usd:
-            self.set({names.COST_USD: amounts.micro_usd / 1e6})
+        self.set(said.usage_attributes(amounts))
 
     def artifacts(self, artifacts: Sequence[Artifact]) -> None:
         """Name the files that came out: references, never bytes."""
-        if artifacts:
-            self.set(
-                {
-                    names.ARTIFACT_URIS: [artifact.uri for artifact in artifacts],
-                    names.ARTIFACT_MEDIA_TYPES: [artifact.media_type for artifact in artifacts],
-                    names.ARTIFACT_BYTES: sum(artifact.bytes for artifact in artifacts),
-                }
-            )
+        self.set(said.artifact_attributes(artifacts))
 
     def envelope(self, envelope: Envelope) -> None:
         """Say how a step ended. Only what failed or was cancelled is an error."""
-        self.set(
-            {
-                names.STEP_STATUS: envelope.status.value,
-                names.ATTEMPTS: envelope.attempts,
-                names.RUNGS: envelope.rungs or None,
-            }
-        )
-        self.usage(envelope.usage)
-        self.artifacts(envelope.artifacts)
+        self.set(said.envelope_attributes(envelope))
         if envelope.usable:
             self.output(envelope.output)
         if envelope.status in (StepStatus.FAILED, StepStatus.CANCELLED):
@@ -193,92 +211,144 @@ class TracedSpan:
 
     def completion(self, completion: Completion) -> None:
         """Say what a language model answered and used."""
-        self.set(
-            {
-                names.GEN_AI_RESPONSE_MODEL: completion.model or None,
-                names.GEN_AI_FINISH_REASONS: [completion.finish_reason] if completion.finish_reason else None,
-                names.GEN_AI_INPUT_TOKENS: completion.input_tokens,
-                names.GEN_AI_OUTPUT_TOKENS: completion.output_tokens,
-                names.LLM_TOKENS_PROMPT: completion.input_tokens,
-                names.LLM_TOKENS_COMPLETION: completion.output_tokens,
-                names.LLM_TOKENS_TOTAL: completion.input_tokens + completion.output_tokens,
-                names.USAGE_MEASURED: completion.usage_measured,
-            }
-        )
-        self.usage(completion.usage)
-        if completion.usage.micro_usd:
-            self.set({names.LLM_COST_TOTAL: completion.usage.micro_usd / 1e6})
-        if self._capture:
-            calls = [{"type": "tool_call", **call.model_dump()} for call in completion.tool_calls]
-            parts = [{"type": "text", "content": completion.text}, *calls]
-            self.set({names.GEN_AI_OUTPUT_MESSAGES: [{"role": "assistant", "parts": parts}]})
+        self.set(said.completion_attributes(completion, capture=self.capture))
         self.output(completion.text if completion.data is None else completion.data)
 
     def verdict(self, record: GuardRecord) -> None:
         """Say what a guardrail found and, apart from it, what was done. Only a broken check is an error."""
-        verdict, action, reason = record.verdict.value, record.action.value, record.reason
-        self.set(
-            {
-                names.GEN_AI_GUARDRAIL_VERDICT: verdict,
-                names.GEN_AI_GUARDRAIL_REASON: reason or None,
-                names.GEN_AI_GUARDRAIL_ACTION: action,
-                names.GUARDRAIL_VERDICT: verdict,
-                names.GUARDRAIL_ACTION: action,
-                names.GUARDRAIL_REASON: reason or None,
-                names.GUARDRAIL_STATUS: record.status,
-                names.GUARDRAIL_SUBJECT_DIGEST: record.subject_digest or None,
-                names.OUTPUT_VALUE: {"verdict": verdict, "action": action, "reason": reason},
-                names.OUTPUT_MIME_TYPE: _JSON,
-            }
-        )
+        self.set(said.verdict_attributes(record))
         if record.status != "ran":
-            self.fail(record.status, reason)
+            self.fail(record.status, record.reason)
 
     def score(self, record: ScoreRecord, *, label: str | None = None) -> None:
         """Say what was measured, here and as an event of what was evaluated."""
-        self.set(score_attributes(record, label))
+        self.set(said.score_attributes(record, label))
         if self._on_score is not None:
             self._on_score(record, label)
 
     def reserved(self, amounts: Amounts) -> None:
         """Say that a hold was granted."""
-        self.set({names.BUDGET_DECISION: "granted"})
-        self.amounts(names.BUDGET_RESERVED, amounts)
+        held = said.amounts_attributes(names.BUDGET_RESERVED, amounts)
+        self.set({names.BUDGET_DECISION: "granted", **held})
 
     def settled(self, booked: Amounts, overrun: Amounts) -> None:
         """Say what was booked for a hold."""
-        self.amounts(names.BUDGET_BOOKED, booked)
-        self.amounts(names.BUDGET_OVERRUN, overrun)
+        self.set(said.amounts_attributes(names.BUDGET_BOOKED, booked))
+        self.set(said.amounts_attributes(names.BUDGET_OVERRUN, overrun))
 
     def _ended_by(self, error: BaseException) -> None:
         kind = error.kind if isinstance(error, AgentflowError) else type(error).__name__
         if isinstance(error, (BudgetExceededError, GuardrailBlockedError)):
-            denied = "denied" if self._name == names.BUDGET_RESERVE else None
+            denied = "denied" if self.name == names.BUDGET_RESERVE else None
             self.set({names.REFUSAL: kind, names.BUDGET_DECISION: denied})
         else:
-            self.fail(kind, str(error))
+            self.fail(kind, _message(error))
 
-    def _open(self) -> Span:
-        if self._span is None:
-            raise RuntimeError(f"the span '{self._name}' is used before its `with`")
-        return self._span
+    # What other instrumentation may do with the current span, as OpenTelemetry's interface has it
+
+    def get_span_context(self) -> SpanContext:
+        """Return what names the span to others; before its `with`, that is nothing."""
+        if not self._span_id:
+            return INVALID_SPAN_CONTEXT
+        if self._context is None:  # most spans are never asked
+            flags, state = (self.parent.trace_flags, self.parent.trace_state) if self.parent else (0, None)
+            sampled = TraceFlags(flags | TraceFlags.SAMPLED)
+            self._context = SpanContext(self._trace_id, self._span_id, False, sampled, state)
+        return self._context
+
+    def is_recording(self) -> bool:
+        """Return whether what is said is still heard."""
+        return not self.end_ns
+
+    def end(self, end_time: int | None = None) -> None:
+        """Write the span, and send it where that is asked for. Only the first call does."""
+        if self.end_ns or not self.start_ns:
+            return
+        self.end_ns = end_time or max(self.start_ns, time.time_ns())
+        recording = self._recording
+        recording.file.write(self._line())
+        if recording.sending:
+            recording.exporters.send_span(self)
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Add attributes."""
+        clean = self._recording.cleaner.text
+        self.set({clean(str(name)): value for name, value in attributes.items()})
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        """Add an attribute."""
+        self.set_attributes({key: value})
+
+    def update_name(self, name: str) -> None:
+        """Give the span another name."""
+        self.name = self._recording.cleaner.text(name)
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        """Say how it went; after OK nothing else is heard."""
+        if isinstance(status, StatusCode):
+            status = Status(status, description if status is StatusCode.ERROR else None)
+        if self.end_ns or status.is_unset or self.status is StatusCode.OK:
+            return
+        self.status = status.status_code
+        self.status_message = self._recording.cleaner.text(status.description or "")
+
+    def add_link(self, context: SpanContext, attributes: Mapping[str, Any] | None = None) -> None:
+        """Link another span; attributes of links are not kept."""
+        if context.is_valid and not self.end_ns:
+            self.links.append(context)
+
+    def add_event(
+        self, name: str, attributes: Mapping[str, Any] | None = None, timestamp: int | None = None
+    ) -> None:
+        """Say what happened within; it is in the file at once."""
+        if self.end_ns:
+            return
+        cleaner, time_ns = self._recording.cleaner, timestamp or time.time_ns()
+        told = {
+            cleaner.text(str(key)): cleaner.attribute(value)
+            for key, value in (attributes or {}).items()
+            if value is not None
+        }
+        self.events.append((cleaner.text(name), time_ns, told))
+        self._recording.file.write_event(cleaner.text(name), self.get_span_context(), time_ns, told)
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Mapping[str, Any] | None = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        """Say that an exception happened within."""
+        told = {
+            names.EXCEPTION_TYPE: type(exception).__qualname__,
+            names.EXCEPTION_MESSAGE: _message(exception),
+            names.EXCEPTION_STACKTRACE: "".join(tracebacks.format_exception(exception)),
+        }
+        self.add_event("exception", {**told, **(attributes or {})}, timestamp)
+
+    def _line(self) -> dict[str, Any]:
+        line: dict[str, Any] = {
+            "type": "span",
+            "trace_id": f"{self._trace_id:032x}",
+            "span_id": f"{self._span_id:016x}",
+            "parent_span_id": f"{self.parent.span_id:016x}" if self.parent else None,
+            "name": self.name,
+            "kind": self.kind.name,
+            "start_ns": self.start_ns,
+            "end_ns": self.end_ns,
+            "status": self.status.name,
+            "attributes": self.attributes,
+        }
+        if self.status_message:
+            line["status_message"] = self.status_message
+        if self.links:
+            line["links"] = [ids_of(context) for context in self.links]
+        return line
 
 
-def score_attributes(record: ScoreRecord, label: str | None) -> dict[str, Any]:
-    """Return a score as attributes; None stands for what is not known."""
-    score = record.score
-    return {
-        names.GEN_AI_EVALUATION_NAME: record.scorer,
-        names.GEN_AI_EVALUATION_VALUE: score.value,
-        names.GEN_AI_EVALUATION_LABEL: label or ("unscored" if score.value is None else None),
-        names.GEN_AI_EVALUATION_EXPLANATION: score.reason or None,
-        names.EVALUATION_UNIT: record.unit or None,
-        names.EVALUATION_LOW: score.low,
-        names.EVALUATION_HIGH: score.high,
-        names.EVALUATION_N: score.n,
-    }
-
-
-def content_attributes(value: Any) -> dict[str, Any]:
-    """Return an input as attributes of OpenInference."""
-    return {names.INPUT_VALUE: value, names.INPUT_MIME_TYPE: _PLAIN if isinstance(value, str) else _JSON}
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # an exception's own text is a stranger's code
+        return ""

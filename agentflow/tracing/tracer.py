@@ -15,32 +15,21 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.id_generator import IdGenerator
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import (
-    NonRecordingSpan,
-    SpanContext,
-    SpanKind,
-    TraceFlags,
-    get_current_span,
-    set_span_in_context,
-)
+from opentelemetry.trace import SpanContext, SpanKind, TraceFlags, get_current_span
 
 from agentflow.core.protocols import Message
 from agentflow.core.records import ScoreRecord
 from agentflow.tracing import names
-from agentflow.tracing.content import Cleaner, capture_wanted
+from agentflow.tracing.attributes import score_attributes
+from agentflow.tracing.content import AttributeValue, Cleaner, capture_wanted
 from agentflow.tracing.export import Exporters
 from agentflow.tracing.jsonl import TraceFile
-from agentflow.tracing.spans import TracedSpan, content_attributes, score_attributes
+from agentflow.tracing.spans import Recording, TracedSpan
 
 TRACE_NAME = "trace.jsonl"
 
@@ -57,36 +46,25 @@ class RunTracer:
     ) -> None:
         self.run_id = run_id
         self.capture = capture
-        self._file, self._exporters, self._cleaner = file, exporters, cleaner
-        self._resource = Resource({names.SERVICE_NAME: "agentflow", names.PROJECT_NAME: "agentflow"}).merge(
-            OTELResourceDetector().detect()
-        )
-        self._provider = TracerProvider(
-            sampler=ALWAYS_ON,  # the file is always whole; a collector can sample
-            resource=self._resource,
-            shutdown_on_exit=False,
-            id_generator=_SystemIds(),
-        )
-        self._provider.add_span_processor(file)
-        if exporters.spans is not None:
-            self._provider.add_span_processor(exporters.spans)
-        self._tracer = self._provider.get_tracer("agentflow")
         shared = (names.RUN_ID, names.SESSION_ID, names.GEN_AI_CONVERSATION_ID)
-        self._common = dict.fromkeys(shared, cleaner.text(run_id))
+        common: dict[str, AttributeValue] = dict.fromkeys(shared, cleaner.text(run_id))
+        sending = exporters.spans is not None or exporters.metrics is not None
+        self._recording = Recording(file, exporters, cleaner, common, capture, sending)
 
     @property
     def path(self) -> Path:
         """Where the trace file lies."""
-        return self._file.path
+        return self._recording.file.path
 
     @property
     def problems(self) -> tuple[str, ...]:
         """What kept the trace from being written or exported. It never stops a run."""
-        return tuple(text for text in (self._file.problem, self._exporters.problem) if text)
+        recording = self._recording
+        return tuple(text for text in (recording.file.problem, recording.exporters.problem) if text)
 
     def close(self) -> None:
         """Close the trace file. Exporters belong to whoever opened them."""
-        self._file.shutdown()
+        self._recording.file.close()
 
     def run(
         self,
@@ -102,9 +80,10 @@ class RunTracer:
             workflow: the workflow's name.
             digest: of the workflow's text.
             inputs: of the run.
-            resumed_from: trace id and span id (hex) of the run's span before it was interrupted.
+            resumed_from: where it stopped before, as `last_span` of the trace file gives it.
         """
-        return self._span(
+        return TracedSpan(
+            self._recording,
             f"{names.INVOKE_WORKFLOW} {workflow}",
             names.CHAIN,
             {
@@ -121,7 +100,8 @@ class RunTracer:
         self, step_id: str, *, kind: str, attempt: int = 1, iteration: str = "", inputs: Any = None
     ) -> TracedSpan:
         """A step's span; ``kind`` is the step's kind in the workflow (``use``, ``agent``, ``foreach`` …)."""
-        return self._span(
+        return TracedSpan(
+            self._recording,
             f"step {step_id}",
             names.AGENT if kind == "agent" else names.CHAIN,
             {
@@ -136,7 +116,8 @@ class RunTracer:
 
     def plan(self, agent: str, *, inputs: Any = None) -> TracedSpan:
         """An agent's planning; the chats that make the plan belong inside."""
-        return self._span(
+        return TracedSpan(
+            self._recording,
             f"{names.PLAN} {agent}",
             names.AGENT,
             {
@@ -166,15 +147,21 @@ class RunTracer:
                 {"role": message.role, "parts": [{"type": "text", "content": message.content}]}
                 for message in messages
             ]
-        return self._span(
-            f"{names.CHAT} {model}", names.LLM, attributes, content=content, kind=SpanKind.CLIENT
+        return TracedSpan(
+            self._recording,
+            f"{names.CHAT} {model}",
+            names.LLM,
+            attributes,
+            content=content,
+            kind=SpanKind.CLIENT,
         )
 
     def tool(
         self, name: str, *, arguments: Any = None, call_id: str = "", side_effects: bool = False
     ) -> TracedSpan:
         """One call of a tool."""
-        return self._span(
+        return TracedSpan(
+            self._recording,
             f"{names.EXECUTE_TOOL} {name}",
             names.TOOL,
             {
@@ -193,7 +180,8 @@ class RunTracer:
     def guardrail(self, name: str, *, hook: str, subject: Any = None) -> TracedSpan:
         """One check; say its `TracedSpan.verdict`."""
         before = hook in ("input", "plan", "tool_args", "action", "resume")
-        return self._span(
+        return TracedSpan(
+            self._recording,
             f"{names.RUN_GUARDRAIL} {name}",
             names.GUARDRAIL,
             {
@@ -208,16 +196,17 @@ class RunTracer:
 
     def reserve(self, scope: str) -> TracedSpan:
         """A reservation; say `TracedSpan.reserved`. A budget's refusal that leaves it is noted as denied."""
-        return self._span(names.BUDGET_RESERVE, names.CHAIN, {names.BUDGET_SCOPE: scope})
+        return TracedSpan(self._recording, names.BUDGET_RESERVE, names.CHAIN, {names.BUDGET_SCOPE: scope})
 
     def settle(self, scope: str) -> TracedSpan:
         """A settlement; say `TracedSpan.settled`."""
-        return self._span(names.BUDGET_SETTLE, names.CHAIN, {names.BUDGET_SCOPE: scope})
+        return TracedSpan(self._recording, names.BUDGET_SETTLE, names.CHAIN, {names.BUDGET_SCOPE: scope})
 
     def evaluate(self, scorer: str, *, target: SpanContext | None = None) -> TracedSpan:
         """A measurement of what ``target`` (by default the span around it) did; say `TracedSpan.score`."""
         evaluated = target if target is not None else get_current_span().get_span_context()
-        return self._span(
+        return TracedSpan(
+            self._recording,
             f"{names.EVALUATE} {scorer}",
             names.EVALUATOR,
             {names.GEN_AI_EVALUATION_NAME: scorer},
@@ -227,15 +216,20 @@ class RunTracer:
 
     def approval_request(self, approval_id: str, *, message: str = "") -> TracedSpan:
         """The moment at which a run begins to wait for a person."""
-        return self._span(
-            names.APPROVAL_REQUEST, names.CHAIN, {names.APPROVAL_ID: approval_id}, content=message or None
+        return TracedSpan(
+            self._recording,
+            names.APPROVAL_REQUEST,
+            names.CHAIN,
+            {names.APPROVAL_ID: approval_id},
+            content=message or None,
         )
 
     def approval_resolve(
         self, approval_id: str, *, decision: str, actor: str, request: tuple[str, str] | None = None
     ) -> TracedSpan:
         """The moment of the decision; ``request`` is trace id and span id (hex) of its request."""
-        return self._span(
+        return TracedSpan(
+            self._recording,
             names.APPROVAL_RESOLVE,
             names.CHAIN,
             {
@@ -246,45 +240,15 @@ class RunTracer:
             links=[_remote(*request)] if request else [],
         )
 
-    def _span(
-        self, name: str, span_kind: str, attributes: dict[str, Any], *, content: Any = None, **rest: Any
-    ) -> TracedSpan:
-        said = {names.SPAN_KIND: span_kind, **attributes}
-        if self.capture and content is not None:
-            said |= content_attributes(content)
-        return TracedSpan(
-            self._tracer,
-            self._cleaner,
-            capture=self.capture,
-            name=name,
-            common=self._common,
-            attributes=said,
-            **rest,
-        )
-
     def _emit_score(self, record: ScoreRecord, label: str | None, target: SpanContext) -> None:
-        said = {**self._common, **score_attributes(record, label)}
-        attributes = {
-            name: self._cleaner.attribute(value) for name, value in said.items() if value is not None
+        recording, name, now_ns = self._recording, names.EVALUATION_EVENT, time.time_ns()
+        clean = recording.cleaner.attribute
+        said = {
+            key: clean(value) for key, value in score_attributes(record, label).items() if value is not None
         }
-        now_ns = time.time_ns()
-        self._file.write_event(names.EVALUATION_EVENT, target, now_ns, attributes)
-        if self._exporters.logs is None:
-            return
-        from opentelemetry._logs import LogRecord, SeverityNumber
-        from opentelemetry.sdk._logs import LoggerProvider
-
-        provider = LoggerProvider(resource=self._resource, shutdown_on_exit=False)
-        provider.add_log_record_processor(self._exporters.logs)
-        provider.get_logger("agentflow").emit(
-            LogRecord(
-                timestamp=now_ns,
-                context=set_span_in_context(NonRecordingSpan(target)),
-                severity_number=SeverityNumber.INFO,
-                attributes=attributes,
-                event_name=names.EVALUATION_EVENT,
-            )
-        )
+        attributes = recording.common | said
+        recording.file.write_event(name, target, now_ns, attributes)
+        recording.exporters.send_event(name, target, now_ns, attributes)
 
 
 def start_tracing(
@@ -314,16 +278,7 @@ def start_tracing(
     )
 
 
-class _SystemIds(IdGenerator):
-    """Ids from the system. The SDK's own come from `random`, which a seeded run would repeat."""
-
-    def generate_span_id(self) -> int:
-        return int.from_bytes(os.urandom(8), "big") or 1
-
-    def generate_trace_id(self) -> int:
-        return int.from_bytes(os.urandom(16), "big") or 1
-
-
 def _remote(trace_id: str, span_id: str) -> SpanContext:
-    flags = TraceFlags(TraceFlags.SAMPLED)
-    return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=flags)
+    return SpanContext(
+        int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED)
+    )

@@ -5,34 +5,28 @@ from __future__ import annotations
 import inspect
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
-from agentflow.core.errors import nearest
+from agentflow.core.errors import InvalidInputError, PluginError, listed, nearest
 from agentflow.core.protocols import Call
 from agentflow.core.registry import GuardrailSpec, Names, Registry, ScorerSpec, ToolSpec
+from agentflow.workflow.calls import check_calls
+from agentflow.workflow.checked_values import check_value
 from agentflow.workflow.fields import shown
+from agentflow.workflow.fitting import misfit
 from agentflow.workflow.messages import BROKEN
 from agentflow.workflow.positions import KeyPath, texts_in
-from agentflow.workflow.references import Report
-from agentflow.workflow.schema import FileSpec, InputSpec, Workflow
-from agentflow.workflow.steps import Agent, Evaluate, GuardrailUse, Step
+from agentflow.workflow.report import Report
+from agentflow.workflow.schema import FileSpec, Workflow
+from agentflow.workflow.step_types import Scope, StepTypes, misfit_of_value
+from agentflow.workflow.steps import Agent, Evaluate, Foreach, GuardrailUse, Step
+from agentflow.workflow.type_hints import type_of_hint
+from agentflow.workflow.types import INT, STRING, Type, map_of
 
-AGENT_OUTPUTS = ("Plan",)
-"""Types that an agent can give back."""
-
-_JSON_TYPES: dict[type, tuple[str, ...]] = {
-    str: ("string",),
-    int: ("integer",),
-    float: ("number", "integer"),
-    bool: ("boolean",),
-    list: ("array",),
-    tuple: ("array",),
-    dict: ("object",),
-}
+_PLANNER_TAKES = {"goal": STRING, "scene": map_of()}
 
 
 @dataclass(frozen=True)
@@ -41,11 +35,13 @@ class Checker:
 
     spec: FileSpec
     report: Report
+    types: StepTypes
     registry: Registry | None = None
     worlds: Collection[str] | None = None
 
     def check(self) -> None:
         """Check the whole file."""
+        self._guardrails(self.spec.defaults.guardrails, ("defaults",), {})
         for name, world in self.spec.worlds.items():
             if world.use is not None and self.worlds is not None:
                 self._known(("worlds", name, "use"), "world", world.use, self.worlds)
@@ -53,39 +49,67 @@ class Checker:
             path: KeyPath = ("workflows", name)
             if path in self.report.broken:
                 continue
-            self._guardrails(workflow.guardrails, path, workflow)
+            scope = self.types.scope(name)
+            self._guardrails(workflow.guardrails, path, scope)
             for index, step in enumerate(workflow.steps):
                 if (*path, "steps", index) not in self.report.broken:
-                    self._step(step, (*path, "steps", index), workflow)
-        self._cycles()
+                    self._step(step, (*path, "steps", index), self.types.item(step, scope))
+            self._outputs(workflow, path, scope)
+        check_calls(self.spec, self.report)
 
-    def _known(self, path: KeyPath, what: str, name: str, allowed: Iterable[str]) -> bool:
-        known = sorted(allowed)
-        if name in known or name == BROKEN:
+    def _known(self, path: KeyPath, what: str, name: str, allowed: Collection[str]) -> bool:
+        if name in allowed or name == BROKEN:
             return name != BROKEN
-        hint = nearest(name[:60], known)
-        self.report.add(path, f"unknown {what} '{name[:60]}'.{hint} Known: {', '.join(known) or 'none'}.")
+        known = sorted(allowed)
+        hint = nearest(name, known)
+        self.report.add(path, f"unknown {what} '{name[:60]}'.{hint} Known: {listed(known)}.")
         return False
 
     def _component(self, path: KeyPath, what: str, name: str, names: Names[Any] | None) -> Any:
-        if names is None or not self._known(path, what, name, names.names()):
+        if names is None:
             return None
-        return names.get(name)
+        try:
+            if name in names:
+                return names.get(name)
+            self._known(path, what, name, names.names())
+        except PluginError as error:
+            self.report.add(path, f"{error}")
+        return None
 
-    def _step(self, step: Step, path: KeyPath, workflow: Workflow) -> None:
-        self._guardrails(step.guardrails, path, workflow)
+    def _step(self, step: Step, path: KeyPath, scope: Scope) -> None:
+        self._guardrails(step.guardrails, path, scope)
         if step.use is not None:
-            self._tool(step, path, workflow)
-        elif step.world is not None:
-            self.report.add((*path, "world"), "`world` goes with a tool; remove it here.", key=True)
+            self._tool(step, path, scope)
+        else:
+            self._only_of_tools(step, path)
         if step.agent is not None:
-            self._agent(step.agent, path)
+            self._agent(step.agent, path, scope)
+            self._agent_inputs(step, path, scope)
         if step.evaluate is not None:
-            self._scorers(step.evaluate, step, path, workflow)
+            self._scorers(step.evaluate, step, path, scope)
         if step.workflow is not None:
-            self._subworkflow(step, path, workflow)
+            self._subworkflow(step, path, scope)
+        if step.foreach is not None and step.foreach.min_success is not None:
+            self._min_success(step.foreach, path)
 
-    def _tool(self, step: Step, path: KeyPath, workflow: Workflow) -> None:
+    def _only_of_tools(self, step: Step, path: KeyPath) -> None:
+        if step.world is not None:
+            self.report.add((*path, "world"), "`world` goes with a tool; remove it here.", key=True)
+        if step.output is not None and step.approval is None:
+            hint = " Write it inside `agent`." if step.agent else " Remove it here."
+            self.report.add((*path, "output"), f"`output` goes with a tool.{hint}", key=True)
+
+    def _min_success(self, foreach: Foreach, path: KeyPath) -> None:
+        said = "on_error" in foreach.model_fields_set
+        effective = foreach.on_error if said else self.spec.defaults.on_error or foreach.on_error
+        if effective == "fail":
+            message = (
+                "`min_success` means nothing with `on_error: fail`, where every item must succeed. "
+                "Add on_error: collect."
+            )
+            self.report.add((*path, "foreach", "min_success"), message, key=True)
+
+    def _tool(self, step: Step, path: KeyPath, scope: Scope) -> None:
         tools = self.registry.tools if self.registry else None
         tool: ToolSpec | None = self._component((*path, "use"), "tool", step.use or "", tools)
         if step.world is not None:
@@ -97,7 +121,14 @@ class Checker:
             self.report.add(
                 (*path, "with", name), f"'{name}' is filled in by agentflow; remove it.", key=True
             )
-        self._arguments(f"tool '{tool.name}'", step.with_, tool, path, workflow, ignored=filled)
+        self._arguments(f"tool '{tool.name}'", step.with_, tool, path, scope, ignored=filled)
+        if step.output is not None:
+            wrong = misfit(self.types.returned(tool.name), step.output.to_type())
+            if wrong is not None:
+                message = (
+                    f"the tool '{tool.name}'{wrong.at} gives {wrong.given}; declared here: {wrong.wanted}."
+                )
+                self.report.add((*path, "output"), message)
         wants_world = any(hint is not Call for hint in tool.injected.values())
         if wants_world and step.world is None:
             self._only_world((*path, "use"), f"the tool '{tool.name}'", "world")
@@ -109,10 +140,22 @@ class Checker:
             names = ", ".join(self.spec.worlds)
             self.report.add(path, f"{who} needs one of several worlds. Write `{key}:` with one of: {names}.")
 
-    def _agent(self, agent: Agent, path: KeyPath) -> None:
+    def _agent_inputs(self, step: Step, path: KeyPath, scope: Scope) -> None:
+        """Check what an agent that plans is given beside its prompt."""
+        if step.agent is None or step.agent.output.type != "Plan":
+            return
+        self._unknown_names("an agent that plans", step.with_, _PLANNER_TAKES, path)
+        for name, wanted in _PLANNER_TAKES.items():
+            if name in step.with_:
+                self._typed(
+                    f"an agent that plans: '{name}'", step.with_[name], wanted, (*path, "with", name), scope
+                )
+
+    def _agent(self, agent: Agent, path: KeyPath, scope: Scope) -> None:
         here = (*path, "agent")
         self._known((*here, "model"), "model", agent.model, self.spec.models)
-        self._known((*here, "output"), "output type", agent.output, AGENT_OUTPUTS)
+        for name in ("rounds", "candidates", "horizon", "keep"):
+            self._typed(f"`{name}`", getattr(agent, name), INT, (*here, name), scope)
         if agent.world is not None:
             self._known((*here, "world"), "world", agent.world, self.spec.worlds)
         else:
@@ -121,7 +164,7 @@ class Checker:
             tools = self.registry.tools if self.registry else None
             self._component((*here, "tools", index), "tool", name, tools)
 
-    def _guardrails(self, uses: Iterable[GuardrailUse], path: KeyPath, workflow: Workflow) -> None:
+    def _guardrails(self, uses: Iterable[GuardrailUse], path: KeyPath, scope: Scope) -> None:
         guardrails = self.registry.guardrails if self.registry else None
         for index, use in enumerate(uses):
             here = (*path, "guardrails", index)
@@ -133,9 +176,9 @@ class Checker:
                     served = ", ".join(spec.hooks)
                     message = f"guardrail '{spec.name}' does not look at '{hook}'. It serves: {served}."
                     self.report.add((*here, "at", number), message)
-            self._arguments(f"guardrail '{spec.name}'", use.with_, spec, here, workflow)
+            self._arguments(f"guardrail '{spec.name}'", use.with_, spec, here, scope)
 
-    def _scorers(self, evaluate: Evaluate, step: Step, path: KeyPath, workflow: Workflow) -> None:
+    def _scorers(self, evaluate: Evaluate, step: Step, path: KeyPath, scope: Scope) -> None:
         scorers = self.registry.scorers if self.registry else None
         taken: set[str] = set()
         complete = scorers is not None
@@ -146,26 +189,56 @@ class Checker:
                 complete = False
                 continue
             taken |= set(spec.inputs)
-            self._arguments(f"scorer '{spec.name}'", use.with_, spec, here, workflow, partial=True)
+            self._arguments(f"scorer '{spec.name}'", use.with_, spec, here, scope, partial=True)
+        if evaluate.select is not None:
+            top = (*path, "evaluate", "select", "top")
+            self._typed("`top`", evaluate.select.top, INT, top, scope)
         for name in step.with_ if complete else ():
             if name not in taken:
-                message = f"no scorer of this step takes '{name}'.{nearest(name, taken)}"
+                takes = f"They take: {listed(sorted(taken))}." if taken else "They take nothing."
+                message = f"no scorer of this step takes '{name[:60]}'.{nearest(name, taken)} {takes}"
                 self.report.add((*path, "with", name), message, key=True)
 
-    def _subworkflow(self, step: Step, path: KeyPath, workflow: Workflow) -> None:
+    def _subworkflow(self, step: Step, path: KeyPath, scope: Scope) -> None:
         name = step.workflow or ""
         if not self._known((*path, "workflow"), "workflow", name, self.spec.workflows):
             return
         if ("workflows", name) in self.report.broken:
             return
-        inputs = self.spec.workflows[name].inputs
-        self._unknown_names(f"workflow '{name}'", step.with_, inputs, path)
+        who, inputs = f"workflow '{name}'", self.spec.workflows[name].inputs
+        self._unknown_names(who, step.with_, inputs, path)
         for missing in (key for key, spec in inputs.items() if spec.required and key not in step.with_):
-            self._missing(f"workflow '{name}'", missing, path)
+            self._missing(who, missing, path)
+        for key, spec in inputs.items():
+            broken = ("workflows", name, "inputs", key) in self.report.broken
+            if key in step.with_ and not broken:
+                self._typed(f"{who}: '{key}'", step.with_[key], spec.to_type(), (*path, "with", key), scope)
+
+    def _outputs(self, workflow: Workflow, path: KeyPath, scope: Scope) -> None:
+        for name, output in workflow.outputs.items():
+            if output.type is not None:
+                here = (*path, "outputs", name, "value")
+                self._typed(
+                    f"the output '{name}'", output.value, output.type.to_type(), here, scope, "is declared as"
+                )
+
+    def _typed(
+        self, who: str, value: Any, wanted: Type, path: KeyPath, scope: Scope, takes: str = "takes"
+    ) -> None:
+        """Check a value, with or without expressions in it, against the type that its place declares."""
+        if any("${{" in text for _, text in texts_in(value)):
+            wrong = misfit_of_value(value, wanted, scope)
+            if wrong is not None:
+                self.report.add(path, f"{who}{wrong.at} {takes} {wrong.wanted}; this gives {wrong.given}.")
+            return
+        try:
+            check_value(value, wanted, who)
+        except InvalidInputError as error:
+            self.report.add(path, f"{error.where}: found {error.found}; allowed: {error.allowed}.")
 
     def _arguments(
         self, who: str, given: Mapping[str, Any], spec: ToolSpec | GuardrailSpec | ScorerSpec, path: KeyPath,
-        workflow: Workflow, *, partial: bool = False, ignored: Collection[str] = (),
+        scope: Scope, *, partial: bool = False, ignored: Collection[str] = (),
     ) -> None:  # fmt: skip
         """Check ``given`` against a component's parameters; ``partial``: missing ones come from elsewhere."""
         kinds = {parameter.kind for parameter in spec.inputs.values()}
@@ -175,65 +248,30 @@ class Checker:
         for name, parameter in spec.inputs.items():
             variadic = parameter.kind in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
             if name in given:
-                self._argument(who, name, given[name], spec.hints.get(name), path, workflow)
+                self._argument(who, name, given[name], spec.hints.get(name), path, scope)
             elif parameter.default is inspect.Parameter.empty and not variadic and not partial:
                 self._missing(who, name, path)
 
     def _unknown_names(self, who: str, given: Iterable[str], allowed: Iterable[str], path: KeyPath) -> None:
-        known = list(allowed)
+        known = dict.fromkeys(allowed)
         for name in given:
             if name not in known:
-                takes = ", ".join(known) or "nothing"
-                message = f"{who} does not take '{name[:60]}'.{nearest(name[:60], known)} It takes: {takes}."
+                takes = listed(known) if known else "nothing"
+                message = f"{who} does not take '{name[:60]}'.{nearest(name, known)} It takes: {takes}."
                 self.report.add((*path, "with", name), message, key=True)
 
     def _missing(self, who: str, name: str, path: KeyPath) -> None:
         at = (*path, "with") if self.report.document.node((*path, "with")).value else (*path, "use")
         self.report.add(at, f"{who} needs '{name}'. Add it under `with`.")
 
-    def _argument(
-        self, who: str, name: str, value: Any, hint: Any, path: KeyPath, workflow: Workflow
-    ) -> None:  # fmt: skip
+    def _argument(self, who: str, name: str, value: Any, hint: Any, path: KeyPath, scope: Scope) -> None:
         here = (*path, "with", name)
         if any("${{" in text for _, text in texts_in(value)):
-            declared = _input_of(value, workflow)
-            allowed = _JSON_TYPES.get(hint, ()) if isinstance(hint, type) else ()
-            if declared is not None and allowed and declared.type not in allowed:
-                message = f"{who}: '{name}' takes {' or '.join(allowed)}; this input is a {declared.type}."
-                self.report.add(here, message)
+            self._typed(f"{who}: '{name}'", value, type_of_hint(hint), here, scope)
             return
         problem = _misfit(value, hint)
         if problem:
             self.report.add(here, f"{who}: '{name}' does not take {shown(value)}: {problem}.")
-
-    def _cycles(self) -> None:
-        """Note, for each circle of workflows that run one another, the step that closes it."""
-        calls = {
-            name: {step.workflow: index for index, step in enumerate(workflow.steps) if step.workflow}
-            for name, workflow in self.spec.workflows.items()
-        }
-        while circle := _circle(calls):
-            caller, called = circle[-2:]
-            shown = circle if len(circle) < 10 else [*circle[:8], "…", called]
-            path = ("workflows", caller, "steps", calls[caller].pop(called), "workflow")
-            self.report.add(path, f"these workflows run one another without end: {' → '.join(shown)}.")
-
-
-def _circle(calls: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """Return workflows of which each runs the next, the last one being the first again; or nothing."""
-    try:
-        TopologicalSorter(calls).prepare()
-    except CycleError as error:
-        return [str(name) for name in reversed(error.args[1])]
-    return []
-
-
-def _input_of(value: Any, workflow: Workflow) -> InputSpec | None:
-    """Return the declaration behind a value that is exactly ``${{ inputs.<name> }}``."""
-    if not isinstance(value, str):
-        return None
-    inner = value.strip().removeprefix("${{").removesuffix("}}").strip()
-    return workflow.inputs.get(inner.removeprefix("inputs.")) if inner.startswith("inputs.") else None
 
 
 def _misfit(value: Any, hint: Any) -> str:

@@ -114,7 +114,7 @@ Name = Annotated[str, BeforeValidator(_name), _written_as(NAME)]
 Duration = Annotated[
     float,
     BeforeValidator(_duration),
-    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": _DURATION}]}),
+    WithJsonSchema({"type": ["number", "string"], "minimum": 0, "pattern": _DURATION}),
 ]
 """Seconds."""
 
@@ -127,13 +127,30 @@ WholeAmount = Annotated[int, Strict(), Field(ge=0, le=10**15)]
 CountOrExpression = Annotated[
     int | str,
     BeforeValidator(_number_or_expression),
-    WithJsonSchema(
-        {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": _EXPRESSION}]}
-    ),
+    WithJsonSchema({"type": ["integer", "string"], "minimum": 1, "pattern": _EXPRESSION}),
 ]
 """A count, or an expression that gives one."""
 
-Cel = Annotated[str, Field(min_length=1)]
+
+def _expression(value: Any) -> Any:
+    """Refuse what YAML has read as a value, and say how an expression is written."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        raise mistake(
+            'found {found}, which is no expression. Write a condition as text, such as "inputs.n > 1"; what always '
+            "holds is left out.",
+            found=shown(value),
+        )
+    if isinstance(value, list):
+        raise mistake("found a list, which YAML has read as its own. Write it as text: \"['a', 'b']\".")
+    raise mistake(
+        'found {found}, which is no expression. Write an expression as text, such as "inputs.n + 1".',
+        found=shown(value),
+    )
+
+
+Cel = Annotated[str, BeforeValidator(_expression), Field(min_length=1)]
 """A bare CEL expression, without ``${{ }}``."""
 
 Text = str

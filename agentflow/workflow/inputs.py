@@ -1,111 +1,70 @@
-"""The inputs of a run: what was given, checked against what the workflow declares."""
+"""The inputs and outputs of a run and the answers of an approval, held to what the workflow declares."""
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from agentflow.core.errors import InvalidInputError, nearest
-from agentflow.workflow.expressions import type_name
-from agentflow.workflow.fields import shown
-from agentflow.workflow.positions import MAX_DEPTH
-from agentflow.workflow.schema import InputSpec, Workflow
-
-_TYPES: dict[str, tuple[type, ...]] = {
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-    "object": (dict,),
-    "array": (list,),
-}
-_WORDS = {
-    "string": "text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "object": "a mapping",
-    "array": "a list",
-}
+from agentflow.core.errors import InvalidInputError, listed, nearest
+from agentflow.workflow.checked_values import check_value, described
+from agentflow.workflow.schema import Workflow
+from agentflow.workflow.steps import Approval
+from agentflow.workflow.type_specs import TypeSpec
 
 
 def resolve_inputs(workflow: Workflow, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all inputs of a run: those given, checked, and the defaults of the others.
+    """Return all inputs of a run: those given, checked, and the defaults of the others; see `resolve_values`."""
+    return resolve_values(workflow.inputs, given, what="input", owner="the workflow")
 
-    An input of type ``number`` becomes a float, so that expressions over it do not depend on how it
-    was written.
+
+def resolve_values(
+    declared: Mapping[str, TypeSpec], given: Mapping[str, Any], *, what: str, owner: str
+) -> dict[str, Any]:
+    """Return the values of all declared names: those given, checked, and the defaults of the others.
+
+    A value of type ``number`` becomes a float, so that expressions over it do not depend on how it was
+    written.
+
+    Args:
+        declared: the types, by name; all names of types looked up.
+        given: the values.
+        what: what a value is called, such as ``input``.
+        owner: who declares them.
 
     Raises:
-        InvalidInputError: a name that the workflow does not have, one that is missing, or a value that
-            does not fit; the first one found.
+        InvalidInputError: a name that is not declared, one that is missing, or a value that does not fit; the
+            first one found.
     """
     for name in given:
-        if name not in workflow.inputs:
-            known = ", ".join(workflow.inputs) or "none"
-            hint = nearest(str(name)[:60], workflow.inputs).strip()
-            found = f"a name that the workflow does not have{f' ({hint})' if hint else ''}"
-            raise InvalidInputError(f"input '{str(name)[:60]}'", found, known)
+        if name not in declared:
+            hint = nearest(str(name), declared).strip()
+            found = f"a name that {owner} does not have{f' ({hint})' if hint else ''}"
+            raise InvalidInputError(f"{what} '{str(name)[:60]}'", found, listed(declared))
     values = {}
-    for name, spec in workflow.inputs.items():
-        if name not in given:
-            if spec.required:
-                raise InvalidInputError(
-                    f"input '{name}'", "nothing", f"{_WORDS[spec.type]}; it has no default"
-                )
-            values[name] = _settled(spec, copy.deepcopy(spec.default))
-            continue
-        mismatch = value_mismatch(spec, given[name])
-        if mismatch:
-            raise InvalidInputError(f"input '{name}'", *mismatch)
-        values[name] = _settled(spec, given[name])
+    for name, spec in declared.items():
+        where = f"{what} '{name}'"
+        if name not in given and spec.required:
+            raise InvalidInputError(where, "nothing", f"{described(spec.to_type())}; it has no default")
+        value = given[name] if name in given else copy.deepcopy(spec.default)
+        values[name] = check_value(value, spec.to_type(), where)
     return values
 
 
-def _settled(spec: InputSpec, value: Any) -> Any:
-    return float(value) if spec.type == "number" and value is not None else value
+def resolve_answers(approval: Approval, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the answers to an approval: those given, checked, and the defaults of the others; see `resolve_values`."""
+    return resolve_values(approval.answers, given, what="answer", owner="the approval")
 
 
-def value_mismatch(spec: InputSpec, value: Any) -> tuple[str, str] | None:
-    """Return what was found and what is allowed when ``value`` does not fit, else None."""
-    if value is None and not spec.required and spec.default is None:
-        return None
-    if not isinstance(value, _TYPES[spec.type]) or (isinstance(value, bool) and spec.type != "boolean"):
-        found = "nothing" if value is None else f"{shown(value)} ({type_name(value)})"
-        return found, _WORDS[spec.type]
-    flaw = _not_json(value)
-    if flaw:
-        return flaw, "finite numbers, text, true, false, null, lists and mappings with text keys"
-    return _out_of_range(spec, value)
+def checked_outputs(workflow: Workflow, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a run's outputs as their declared types want them; ``values`` are JSON, with nothing left to replace.
 
-
-def _out_of_range(spec: InputSpec, value: Any) -> tuple[str, str] | None:
-    if spec.enum is not None and value not in spec.enum:
-        return shown(value), "one of " + ", ".join(shown(item) for item in spec.enum)
-    if spec.minimum is not None and value < spec.minimum:
-        return shown(value), f"at least {spec.minimum:g}"
-    if spec.maximum is not None and value > spec.maximum:
-        return shown(value), f"at most {spec.maximum:g}"
-    if spec.max_length is not None and len(value) > spec.max_length:
-        unit = "characters" if spec.type == "string" else "items"
-        return f"{len(value)} {unit}", f"at most {spec.max_length} {unit}"
-    return None
-
-
-def _not_json(value: Any, depth: int = 0) -> str:
-    """Return what in ``value`` JSON cannot hold, or an empty text."""
-    if depth > MAX_DEPTH:
-        return f"values nested deeper than {MAX_DEPTH}"
-    if isinstance(value, float):
-        return "" if math.isfinite(value) else f"{value}, which is not finite"
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
-        return "a whole number beyond 64 bits"
-    if isinstance(value, dict):
-        odd = next((key for key in value if not isinstance(key, str)), None)
-        if odd is not None:
-            return f"the key {odd!r}"
-        return next((flaw for item in value.values() if (flaw := _not_json(item, depth + 1))), "")
-    if isinstance(value, list):
-        return next((flaw for item in value if (flaw := _not_json(item, depth + 1))), "")
-    return "" if value is None or isinstance(value, str | int) else type_name(value)
+    Raises:
+        InvalidInputError: one does not fit its type; names the output and the path inside it.
+    """
+    return {
+        name: check_value(values[name], output.type.to_type(), f"output '{name}'")
+        if output.type
+        else values[name]
+        for name, output in workflow.outputs.items()
+    }

@@ -13,6 +13,8 @@ from agentflow.workflow.steps import KINDS
 
 DEFAULT_PATH = Path("schemas/workflows.schema.json")
 _REPEATED = ("use", "agent", "workflow")
+_NAMED_ALONE = ("ScorerUse", "TypeSpec")
+"""Mappings for which their first entry alone may stand, as a text."""
 
 
 def build_schema() -> dict[str, Any]:
@@ -22,10 +24,12 @@ def build_schema() -> dict[str, Any]:
     for definition in (schema, *definitions.values()):
         _take_single_values(definition)
         _leave_out_null(definition)
-    definitions["Step"]["oneOf"] = _kinds()
-    scorers = definitions["Evaluate"]["properties"]["scorers"]
-    for pattern, form in scorers["patternProperties"].items():
-        scorers["patternProperties"][pattern] = {"anyOf": [{"type": "string"}, form]}
+        for form in definition.get("properties", {}).values():
+            form.pop("title", None)
+    definitions["Step"] |= _one_kind()
+    for name in _NAMED_ALONE:
+        definitions[name]["type"] = ["string", "object"]
+    definitions["OutputSpec"] = _any_output(definitions["OutputSpec"])
     schema.pop("title", None)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -34,19 +38,14 @@ def build_schema() -> dict[str, Any]:
     }
 
 
-def _kinds() -> list[dict[str, Any]]:
-    """Return the rule that a step is of one kind, and that ``foreach`` goes with what it repeats."""
+def _one_kind() -> dict[str, Any]:
+    """Return the rule that a step is of one kind, and that ``foreach`` stands beside what it repeats."""
     single = [kind for kind in KINDS if kind != "foreach"]
-    alone = [{"required": [kind], "not": _any_of([k for k in KINDS if k != kind])} for kind in single]
-    repeated = [
-        {"required": ["foreach", kind], "not": _any_of([k for k in single if k != kind])}
-        for kind in _REPEATED
-    ]
-    return [*alone, *repeated]
-
-
-def _any_of(kinds: Sequence[str]) -> dict[str, Any]:
-    return {"anyOf": [{"required": [kind]} for kind in kinds]}
+    alone: dict[str, Any] = {"properties": {"foreach": False}}
+    return {
+        "oneOf": [{"required": [kind]} for kind in single],
+        "dependentSchemas": {kind: alone for kind in single if kind not in _REPEATED},
+    }
 
 
 def _take_single_values(definition: dict[str, Any]) -> None:
@@ -55,6 +54,11 @@ def _take_single_values(definition: dict[str, Any]) -> None:
     if at is not None:
         listed = {key: at.pop(key) for key in ("type", "items", "minItems")}
         at["anyOf"] = [listed["items"], listed]
+
+
+def _any_output(definition: dict[str, Any]) -> dict[str, Any]:
+    """Let an output be any value: a mapping without ``value`` is one as well."""
+    return {key: form for key, form in definition.items() if key in ("title", "description", "properties")}
 
 
 def _leave_out_null(definition: dict[str, Any]) -> None:

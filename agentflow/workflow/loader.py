@@ -11,10 +11,14 @@ from agentflow.core.errors import UnknownNameError, WorkflowFileError
 from agentflow.core.records import digest_of
 from agentflow.core.registry import Registry
 from agentflow.workflow.components import Checker
+from agentflow.workflow.defaults import with_defaults_put_in
+from agentflow.workflow.expression_places import check_file_expressions
 from agentflow.workflow.messages import validate
+from agentflow.workflow.named_types import with_types_put_in
 from agentflow.workflow.positions import Document, Problems, parse_document, read_document
-from agentflow.workflow.references import Report, check_file_expressions
+from agentflow.workflow.report import Report
 from agentflow.workflow.schema import FileSpec, Workflow, workflow_digest
+from agentflow.workflow.step_types import StepTypes
 
 
 @dataclass(frozen=True)
@@ -105,17 +109,14 @@ def _checked(
     worlds: Collection[str] | None,
     secrets: Mapping[str, str] | None,
 ) -> WorkflowFile:
-    of_yaml = {(problem.line, problem.column) for problem in problems.found}
+    problems.settle_places()
     spec, broken = validate(document, problems)
-    problems.found = [
-        problem
-        for index, problem in enumerate(problems.found)
-        if index < len(of_yaml) or (problem.line, problem.column) not in of_yaml
-    ]
     if spec is not None:
         report = Report(document, problems, broken, secrets)
-        check_file_expressions(spec, report)
-        Checker(spec, report, registry, worlds).check()
+        spec = with_types_put_in(spec, report)
+        types = StepTypes(spec, registry)
+        check_file_expressions(spec, report, types)
+        Checker(spec, report, types, registry, worlds).check()
     if spec is None or problems.found:
         raise WorkflowFileError(problems.found)
-    return WorkflowFile(path, spec, document)
+    return WorkflowFile(path, with_defaults_put_in(spec), document)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -12,6 +13,7 @@ from agentflow.core.errors import nearest
 from agentflow.workflow.fields import shown
 from agentflow.workflow.positions import Document, KeyPath, Problems
 from agentflow.workflow.schema import FileSpec
+from agentflow.workflow.type_specs import TypeSpec
 
 BROKEN = "(broken)"
 """Stands for a name in a part that was set aside; no name can be this."""
@@ -24,8 +26,6 @@ _WANTED = {
     "float_type": "a number",
     "bool_type": "true or false",
     "dict_type": "a mapping",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
     "tuple_type": "a list",
     "list_type": "a list",
 }
@@ -37,6 +37,20 @@ _FORMS = {
     r"^https?://": "an address that starts with http:// or https://",
     r"^[\w.]+:\w+$": "module:class",
 }
+_MISSING = {
+    "version": " Start the file with 'version: 1'.",
+    "id": " Give the step a name, such as id: render.",
+}
+_OTHER_WORDS = {
+    "properties": "fields", "additionalProperties": "values", "maxLength": "max_length", "minLength": "min_length",
+    "required": "optional", "nullable": "optional", "min": "minimum", "max": "maximum", "choices": "enum",
+    "when": "if", "condition": "if", "tool": "use", "uses": "use", "name": "id", "args": "with", "params": "with",
+    "parameters": "with", "inputs": "with", "loop": "foreach", "for_each": "foreach", "each": "foreach",
+    "retries": "retry", "max_retries": "retry", "concurrency": "max_parallel", "parallel": "max_parallel",
+    "cost": "usd", "dollars": "usd", "time": "wall_clock", "hook": "at", "on": "at", "items": "in", "list": "in",
+    "url": "base_url", "key": "api_key", "question": "message", "max_attempts": "attempts",
+}  # fmt: skip
+"""What other tools call a key; said only where that key is allowed."""
 _EMPTY = ("too_short", "string_too_short")
 
 
@@ -84,7 +98,7 @@ def _message(item: Any) -> str:
     if kind == "extra_forbidden":
         return _unknown_key(item["loc"])
     if kind == "missing":
-        return f"'{name}' is missing."
+        return f"'{name}' is missing.{_MISSING.get(name, '')}"
     if kind == "union_tag_not_found":
         return "'provider' is missing. Allowed: 'embedded', 'openai', 'langchain' or 'local'."
     if kind == "union_tag_invalid":
@@ -94,6 +108,8 @@ def _message(item: Any) -> str:
     if kind == "workflow_file":
         return str(item["msg"])
     where = name or "the file"
+    if kind == "model_type" and item["loc"] and isinstance(item["loc"][-1], int):
+        where = f"an item of {name}"
     message = f"{where}: found {_found(kind, item['input'])}; allowed: {_wanted(kind, item, context)}"
     return message if message.endswith("?") else f"{message}."
 
@@ -105,14 +121,17 @@ def _found(kind: str, value: Any) -> str:
 
 
 def _wanted(kind: str, item: Any, context: Mapping[str, Any]) -> str:
+    if kind == "model_type":
+        return _wanted_section(item)
     if kind in _WANTED:
-        return _WANTED[kind]
+        quoted = isinstance(item["input"], str) and re.fullmatch(r"-?[0-9.]+", item["input"])
+        return f"{_WANTED[kind]}, without quotes" if quoted else _WANTED[kind]
     if kind in _LIMITS:
         words, fact = _LIMITS[kind]
         limit = context[fact]
         return f"{words} {limit:g}" if isinstance(limit, float) else f"{words} {limit}"
     if kind in _EMPTY:
-        return "at least 1"
+        return "some text" if isinstance(item["input"], str) else "at least 1"
     if kind == "string_pattern_mismatch":
         return _FORMS[context["pattern"]]
     if kind in ("literal_error", "enum"):
@@ -123,13 +142,23 @@ def _wanted(kind: str, item: Any, context: Mapping[str, Any]) -> str:
     return str(item["msg"])
 
 
+def _wanted_section(item: Any) -> str:
+    section = _section_at(item["loc"])
+    if section is TypeSpec:
+        return "the name of a type, or a mapping with `type`"
+    keys = [field.alias or key for key, field in section.model_fields.items()] if section else []
+    return f"a mapping with {', '.join(keys)}" if 0 < len(keys) < 10 else "a mapping"
+
+
 def _unknown_key(loc: Sequence[str | int]) -> str:
     name = str(loc[-1])
     shown_name = name if len(name) <= 60 else f"{name[:59]}…"
     section = _section_at(loc[:-1])
     allowed = [field.alias or key for key, field in section.model_fields.items()] if section else []
-    hint = nearest(name[:60], allowed)
-    if set(name) & set("()[]{}<>=&|+*/"):
+    hint = nearest(name, allowed)
+    if _OTHER_WORDS.get(name) in allowed:
+        hint = f" Did you mean '{_OTHER_WORDS[name]}'?"
+    elif set(name) & set("()[]{}<>=&|+*/"):
         hint = " If it belongs to an expression, put that expression in quotes."
     return f"unknown key '{shown_name}'.{hint} Allowed here: {', '.join(allowed)}."
 
@@ -176,7 +205,8 @@ def _members(annotation: Any) -> Iterator[Any]:
 _ENTRIES: dict[str, Any] = {
     "models": {"provider": "embedded"},
     "worlds": {"use": BROKEN},
-    "inputs": {"type": "object", "default": None},
+    "inputs": {"type": "any", "default": None},
+    "types": {"type": "any"},
     "guardrails": {"use": BROKEN, "at": ["input"]},
 }
 

@@ -23,19 +23,19 @@ from agentflow.execution.tools import tool_step
 from agentflow.workflow.steps import Step
 
 if TYPE_CHECKING:
-    from agentflow.workflow.bodies import Equipment
+    from agentflow.workflow.frames import Frame
 
 _GOAL_AFTER = re.compile(r"(?:^|\b)goal\s*:\s*(?P<goal>.+)$", re.IGNORECASE | re.DOTALL)
 
 
-async def plan_step(step: Step, given: dict[str, Any], call: StepCall, equipment: Equipment) -> Plan:
+async def plan_step(step: Step, given: dict[str, Any], call: StepCall, frame: Frame) -> Plan:
     """Plan as the step's ``agent`` says; see `Planner.plan` for what is raised."""
     agent = step.agent
     if agent is None or call.guards is None:
         raise InvalidInputError(f"step '{step.id}'", "no agent", "agent: {model, prompt}")
-    if agent.output != "Plan":
-        raise UnsupportedCallError("agent", f"output '{agent.output}'", ["Plan"])
-    context = equipment.context
+    if agent.output.type != "Plan":
+        raise UnsupportedCallError("agent", f"output '{agent.output.type}'", ["Plan"])
+    context = frame.context
     world: Any = context.worlds(agent.world)
     request = _request(step, given)
 
@@ -44,11 +44,9 @@ async def plan_step(step: Step, given: dict[str, Any], call: StepCall, equipment
 
         return Place(tuple(Thing(**thing) for thing in world.things(state)), TABLE_HALF)
 
-    chat: ChatModel | None = equipment.models(agent.model)
+    chat: ChatModel | None = frame.models(agent.model)
     proposer = (
-        EmbeddedProposer(place)
-        if chat is None
-        else _model_proposer(step, chat, place, world, equipment, call)
+        EmbeddedProposer(place) if chat is None else _model_proposer(step, chat, place, world, frame, call)
     )
     planner = Planner(
         context,
@@ -60,6 +58,7 @@ async def plan_step(step: Step, given: dict[str, Any], call: StepCall, equipment
         iteration=call.iteration,
         notes=call.notes,
         degrade=call.degrade,
+        view=frame.view,
     )
     if isinstance(proposer, ModelProposer):
         proposer.call = planner.call
@@ -103,11 +102,11 @@ def _model_proposer(
     chat: ChatModel,
     place: Callable[[Any], Place],
     world: Any,
-    equipment: Equipment,
+    frame: Frame,
     call: StepCall,
 ) -> ModelProposer:
     agent = step.agent
-    allowed = {name: equipment.context.registry.tools.get(name) for name in (agent.tools if agent else ())}
+    allowed = {name: frame.context.registry.tools.get(name) for name in (agent.tools if agent else ())}
     by_wire = {name.replace(".", "_"): spec for name, spec in allowed.items()}
 
     async def run_tool(name: str, arguments: dict[str, Any], key: str) -> str:
@@ -115,16 +114,16 @@ def _model_proposer(
         if name not in by_wire:
             return f"there is no tool '{name}' for you; there are: {', '.join(by_wire) or 'none'}"
         envelope = await perform(
-            equipment.context,
+            frame.context,
             tool_step(
-                equipment.context, by_wire[name], id=step.id, path=f"{call.path}/{name}[{key}]", kind="agent_call",
+                frame.context, by_wire[name], id=step.id, path=f"{call.path}/{name}[{key}]", kind="agent_call",
                 iteration=call.iteration, inputs=lambda: arguments, scope=call.scope, guards=call.guards,
-                world=agent.world if agent else None, labels=("model",),
+                world=agent.world if agent else None, labels=("model",), view=frame.view,
             ),
         )  # fmt: skip
         return canonical_json(envelope.output) if envelope.usable else f"refused: {envelope.error}"
 
-    spec = equipment.model_specs.get(agent.model) if agent else None
+    spec = frame.model_specs.get(agent.model) if agent else None
     return ModelProposer(
         chat,
         provider=getattr(spec, "provider", ""),
@@ -133,7 +132,7 @@ def _model_proposer(
         make_push=world.push,
         tools=[declaration(name, spec) for name, spec in by_wire.items()],
         run_tool=run_tool,
-        tracer=equipment.context.tracer,
+        tracer=frame.context.tracer,
     )
 
 

@@ -20,7 +20,7 @@ from agentflow.workflow.traps import EXPRESSION_KEYS, syntax_problems
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
-MAX_NODES = 20_000
+MAX_NODES = 10_000
 MAX_PROBLEMS = 100
 
 KeyPath = tuple[str | int, ...]
@@ -42,9 +42,16 @@ class Problems:
     def __init__(self, file: str) -> None:
         self.file = file
         self.found: list[Problem] = []
+        self._settled: set[tuple[int, int]] = set()
+
+    def settle_places(self) -> None:
+        """Note nothing more at the places of the mistakes found so far: it would only be their echo."""
+        self._settled = {(problem.line, problem.column) for problem in self.found}
 
     def add(self, position: tuple[int, int], message: str) -> None:
         """Note one mistake at (line, column)."""
+        if position in self._settled:
+            return
         self.found.append(Problem(self.file, *position, message))
         if len(self.found) >= MAX_PROBLEMS:
             last = max(self.found)

@@ -9,7 +9,6 @@ import threading
 import traceback
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 
@@ -21,7 +20,6 @@ FOLDERS = ("tools", "guardrails", "evals")
 PACKAGE = "agentflow_project"
 """The private name under which a project's modules are imported, and import each other."""
 BUILTINS = ("agentflow.builtins.tools", "agentflow.builtins.guardrails", "agentflow.builtins.scorers")
-ENTRY_POINTS = "agentflow.components"
 DEFAULT_FILE = "workflows.yaml"
 
 _Stamp = tuple[tuple[str, int, int], ...]
@@ -77,15 +75,15 @@ class Project:
 def load_components(root: Path) -> tuple[Registry, list[Problem]]:
     """Return what the box, installed plug-ins and a project's folders offer, and what could not be imported.
 
-    A component of the project replaces one of a plug-in of the same name, and that one of the box.
+    A component of the project replaces one of a plug-in of the same name, and that one of the box. A plug-in is
+    imported only when the file names it.
     """
     registry = Registry()
     problems: list[Problem] = []
     for name in BUILTINS:
         if importlib.util.find_spec(name) is not None:
             registry.add_module(importlib.import_module(name))
-    for entry in sorted(entry_points(group=ENTRY_POINTS), key=lambda entry: entry.name):
-        _add_plugin(entry, registry, problems)
+    registry.add_plugins()
     with _importing:
         for path, name in _modules(root):
             try:
@@ -93,17 +91,6 @@ def load_components(root: Path) -> tuple[Registry, list[Problem]]:
             except (Exception, SystemExit) as error:
                 problems.append(_import_problem(path, error))
     return registry, problems
-
-
-def _add_plugin(entry: EntryPoint, registry: Registry, problems: list[Problem]) -> None:
-    try:
-        module = entry.load()
-    except (Exception, SystemExit) as error:
-        name = entry.dist.name if entry.dist else entry.value
-        message = f"the plug-in '{entry.name}' ({entry.value}) cannot be imported: {_reason(error)}."
-        problems.append(Problem(name, 1, 1, f"{message} Reinstall or remove it."))
-        return
-    registry.add_module(module, prefix=entry.name)
 
 
 def _modules(root: Path) -> Iterator[tuple[Path, str]]:

@@ -3,44 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import re
-import time
+import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from agentflow.budget.ledger import Ledger, Usage
-from agentflow.core.amounts import Amounts
+from agentflow.budget.ledger import Usage
 from agentflow.core.errors import (
     AgentflowError,
     InvalidInputError,
+    LeaseLostError,
     RunCancelledError,
     RunError,
-    StepFailedError,
     StorageError,
 )
-from agentflow.core.protocols import ChatModel
-from agentflow.core.records import Envelope, GuardRecord, Hook, RunStatus, StepStatus
-from agentflow.execution.context import Listener, RunContext, nobody
+from agentflow.core.records import Envelope, GuardRecord, RunStatus, StepStatus
+from agentflow.execution.context import Event, Listener, RunContext, nobody
+from agentflow.execution.step import perform
 from agentflow.guard.manifest import manifest
-from agentflow.llm.models import build_chat_model
-from agentflow.store.artifacts import FileArtifacts
-from agentflow.store.store import Store
-from agentflow.tracing.export import Exporters
+from agentflow.store.leases import Lease
+from agentflow.store.records import ApprovalRecord, RunRecord
 from agentflow.tracing.tracer import start_tracing
-from agentflow.workflow.bodies import Equipment, guard_of, guarded_value
-from agentflow.workflow.expressions import Secrets, resolve
+from agentflow.workflow.approvals import raised_caps
+from agentflow.workflow.bodies import begin_call, end_call
+from agentflow.workflow.expressions import Secrets
+from agentflow.workflow.frames import Frame, guard_of
 from agentflow.workflow.inputs import resolve_inputs
 from agentflow.workflow.planning import plan_step
-from agentflow.workflow.project import Project
-from agentflow.workflow.schema import EmbeddedModel, Workflow, WorldSpec
-from agentflow.worldmodel import catalog
+from agentflow.workflow.rerun import DEFINITION, RerunPlan
+from agentflow.workflow.results import KEPT_ITEMS, Results
+from agentflow.workflow.schema import Workflow
+from agentflow.workflow.steps import Step
+from agentflow.workflow.workshop import PROJECT_SCOPE, Workshop
 
-PROJECT_SCOPE = "project"
-_SECRET = re.compile(r"secrets\.([A-Za-z_][A-Za-z0-9_]*)")
+RESUMABLE = (
+    RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING, RunStatus.CANCELLED, RunStatus.FAILED, RunStatus.EXHAUSTED,
+)  # fmt: skip
 _STATUS = {
     StepStatus.REFUSED: RunStatus.REFUSED,
     StepStatus.EXHAUSTED: RunStatus.EXHAUSTED,
@@ -62,141 +63,12 @@ class Outcome:
     manifest: dict[str, Any]
     trace_path: Path
     folder: Path
-    question: dict[str, Any] | None = None
-
-
-@dataclass
-class Workshop:
-    """What runs of one project share: store, ledger, artifacts, exporters, opened worlds and models."""
-
-    project: Project
-    folder: Path
-    models: Mapping[str, Any] = field(default_factory=dict)
-    """Language models that the calling program hands over, by their name in the file."""
-    secrets: Mapping[str, str] | None = None
-
-    def __post_init__(self) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError("the project's records", str(self.folder), error) from error
-        self.store = Store.open(self.folder)
-        self.ledger = Ledger(self.store)
-        self.ledger.open_scope(PROJECT_SCOPE, Amounts.unlimited())
-        self.artifacts = FileArtifacts(self.folder)
-        self.exporters = Exporters.from_environment()
-        self.worlds: dict[str, Any] = {}  # by their name in the file; a program may put its own in here
-        self._simulators: dict[str, Any] = {}
-        self._chats: dict[str, ChatModel | None] = {}
-
-    def close(self) -> None:
-        """Close what was opened; exporters get a moment to send what they hold."""
-        self.exporters.close()
-        for simulator in self._simulators.values():
-            simulator.close()
-        for chat in self._chats.values():
-            close = getattr(chat, "close", None)
-            if close is not None:
-                close()
-        self.store.close()
-
-    def world(self, name: str | None) -> Any:
-        """Return an opened world of the file; without a name, its only one."""
-        key, spec = self._world_spec(name)
-        if key not in self.worlds:
-            if spec.url:
-                raise InvalidInputError(
-                    f"worlds.{key}.url",
-                    f"'{spec.url}'",
-                    "`use: <name>`; world servers are not part of this version yet",
-                )
-            weights = self.project.root / spec.weights if spec.weights else None
-            self.worlds[key] = catalog.open_world(spec.use or key, device=spec.device, weights=weights)
-        return self.worlds[key]
-
-    def simulator(self, name: str | None) -> Any:
-        """Return the true simulator of a world of the file."""
-        key, spec = self._world_spec(name)
-        if key not in self._simulators:
-            self._simulators[key] = catalog.open_simulator(spec.use or key)
-        return self._simulators[key]
-
-    def _world_spec(self, name: str | None) -> tuple[str, WorldSpec]:
-        worlds = self.project.file.spec.worlds
-        if name is None:
-            if len(worlds) != 1:
-                raise InvalidInputError(
-                    "world", "none named", f"one of {', '.join(worlds) or 'none: declare one under `worlds`'}"
-                )
-            name = next(iter(worlds))
-        if name not in worlds:
-            raise InvalidInputError("world", f"'{name}'", ", ".join(worlds))
-        return name, worlds[name]
-
-    def chat(self, name: str) -> ChatModel | None:
-        """Return a language model of the file, or None for the embedded planner."""
-        if name not in self._chats:
-            spec = self.project.file.spec.models[name]
-            if isinstance(spec, EmbeddedModel):
-                self._chats[name] = None
-            else:
-                scope = {"secrets": Secrets(self.secrets, f"models.{name}")}
-                settings = resolve(_model_settings(spec, self.project.root), scope)
-                self._chats[name] = build_chat_model(name, settings, self.models.get(name))
-        return self._chats[name]
-
-    def secret_values(self) -> list[str]:
-        """Return the values of all secrets that the file names, so that no span holds one."""
-        names = set(_SECRET.findall(self.project.file.spec.model_dump_json(by_alias=True)))
-        source = os.environ if self.secrets is None else self.secrets
-        return [source[name] for name in names if source.get(name)]
-
-
-def _model_settings(spec: Any, root: Path) -> dict[str, Any]:
-    """Return an entry under ``models:`` as `build_chat_model` takes it."""
-    raw: dict[str, Any] = {"provider": spec.provider}
-    if spec.provider in ("openai", "langchain") and spec.price:
-        raw["price"] = {
-            "input_per_million_usd": spec.price.input_usd_per_million,
-            "output_per_million_usd": spec.price.output_usd_per_million,
-        }
-    if spec.provider == "openai":
-        raw |= {
-            "base_url": spec.base_url, "model": spec.model, "timeout_s": spec.timeout, "max_paid_attempts": 1,
-            "options": {"temperature": spec.temperature},
-        }  # fmt: skip
-        if spec.api_key:
-            raw["api_key"] = spec.api_key
-    if spec.provider == "local":
-        raw |= {"path": str(root / spec.path), "context": spec.context_tokens}
-    return raw
-
-
-def _refuse_what_is_not_run_yet(workflow: Workflow) -> None:
-    """Refuse, before anything begins, what the file may say and this version would not do.
-
-    Raises:
-        InvalidInputError: names the step and the setting.
-    """
-    budgets = [("budget", workflow.budget), *((f"step '{s.id}': budget", s.budget) for s in workflow.steps)]
-    for where, budget in budgets:
-        if budget is not None and budget.on_exhausted == "pause":
-            raise InvalidInputError(
-                f"{where}.on_exhausted", "'pause', which no run does yet", "stop, degrade"
-            )
-    for step in workflow.steps:
-        if step.workflow:
-            raise InvalidInputError(
-                f"step '{step.id}'",
-                "a workflow within a workflow, which no run does yet",
-                "its steps themselves",
-            )
-        if step.cache:
-            raise InvalidInputError(f"step '{step.id}': cache", "true, which no run does yet", "false")
+    questions: tuple[ApprovalRecord, ...] = ()
+    """What people have to decide before the run can go on."""
 
 
 class Runner:
-    """Runs one workflow once."""
+    """Runs one workflow once, or goes on with a run of it."""
 
     def __init__(self, workshop: Workshop, name: str, *, seed: int = 0, listener: Listener = nobody) -> None:
         self.workshop, self.name, self.seed, self.listener = workshop, name, seed, listener
@@ -204,6 +76,34 @@ class Runner:
         self.digest = workshop.project.file.digest(name)
         self.cancelled: RunCancelledError | None = None
         """What to tell a person whose interrupt ended the run."""
+        self._cancel_by = "an interrupt"
+        self._lost: LeaseLostError | None = None
+
+    def create(
+        self, given: Mapping[str, Any], run_id: str | None = None, *, queued: bool = False,
+        reused_from: str | None = None,
+    ) -> tuple[str, Lease | None]:  # fmt: skip
+        """Put a run on record: claimed by this process, or ``queued`` for a worker.
+
+        Raises:
+            InvalidInputError: an input does not fit, or the id is taken; nothing was begun.
+        """
+        inputs = resolve_inputs(self.workflow, given)
+        run_id = run_id or f"{self.name}-{uuid.uuid4().hex[:10]}"
+        folder = self._folder(run_id)
+        lease = self.workshop.store.create_run(
+            run_id, self.name, self.digest, inputs, seed=self.seed, trace_path=str(folder / "trace.jsonl"),
+            status=RunStatus.QUEUED if queued else RunStatus.RUNNING, claim=not queued, reused_from=reused_from,
+        )  # fmt: skip
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            definition = self.workflow.model_dump(mode="json", by_alias=True)
+            (folder / DEFINITION).write_text(json.dumps(definition))
+        except OSError as error:
+            refused = StorageError("the run's folder", str(folder), error)
+            self.workshop.store.finish_run(run_id, RunStatus.FAILED, error=refused)
+            raise refused from error
+        return run_id, lease
 
     async def start(self, given: Mapping[str, Any], run_id: str | None = None) -> Outcome:
         """Run with ``given`` inputs.
@@ -212,219 +112,281 @@ class Runner:
             InvalidInputError: an input does not fit; nothing was begun.
             CancelledError: the task was cancelled; the run is on record as cancelled, its finished steps are kept.
         """
-        _refuse_what_is_not_run_yet(self.workflow)
-        inputs = resolve_inputs(self.workflow, given)
-        run_id = run_id or f"{self.name}-{uuid.uuid4().hex[:10]}"
-        folder = self.workshop.folder / "runs" / run_id
-        trace = folder / "trace.jsonl"
-        self.workshop.store.create_run(
-            run_id, self.name, self.digest, inputs, seed=self.seed, trace_path=str(trace)
-        )
-        caps = self.workflow.budget.to_amounts()
-        self.workshop.ledger.open_scope(f"run:{run_id}", caps, PROJECT_SCOPE)
-        return await self._go(run_id, inputs, None, resumed=False)
+        run_id, lease = self.create(given, run_id)
+        return await self.held(run_id, lease)
 
-    async def resume(self, run_id: str, decision: dict[str, Any] | None = None) -> Outcome:
-        """Go on with a run that was interrupted, or that waits for ``decision``.
+    async def resume(self, run_id: str) -> Outcome:
+        """Go on with a run that was interrupted, that is queued, or whose questions are answered.
 
         Raises:
-            InvalidInputError: the run ended, or its workflow has changed since.
+            InvalidInputError: the run ended, waits for a decision, or its workflow has changed since.
+            RunHeldError: another process is at work on it.
         """
         record = self.workshop.store.get_run(run_id)
-        if record.status not in (RunStatus.RUNNING, RunStatus.WAITING, RunStatus.CANCELLED, RunStatus.FAILED):
-            raise InvalidInputError(
-                f"run {run_id}", f"status '{record.status}'", "one that waits or was cut off"
-            )
+        self.require_resumable(record)
+        lease = self.workshop.store.claim_run(run_id)
+        self.seed = record.seed
+        return await self.held(run_id, lease, resumed=True)
+
+    async def rerun(self, plan: RerunPlan) -> Outcome:
+        """Run again from a step of an earlier run, as a run of its own that takes over what stood before it.
+
+        Raises:
+            InvalidInputError: as `Rerun.of` says.
+        """
+        source = self.workshop.store.get_run(plan.run_id)
+        self.seed = source.seed
+        reused_from = f"{plan.run_id}#{plan.from_step}"
+        run_id, lease = self.create(source.inputs, reused_from=reused_from)
+        self.workshop.store.copy_steps(plan.run_id, run_id, ["input", *plan.reused], lease=lease)
+        return await self.held(run_id, lease, resumed=True)
+
+    def require_resumable(self, record: RunRecord) -> None:
+        """Refuse a run that cannot go on.
+
+        Raises:
+            InvalidInputError: it ended, or its workflow has changed since.
+        """
+        where = f"run {record.id}"
+        if record.status not in RESUMABLE:
+            raise InvalidInputError(where, f"status '{record.status}'", "one that waits or was cut off")
         if record.digest != self.digest:
             raise InvalidInputError(
-                f"run {run_id}", f"a workflow that has changed since ({record.digest[:12]} → {self.digest[:12]})",
-                "the same workflow; start a new run",
+                where, f"a workflow that has changed since ({record.digest[:12]} → {self.digest[:12]})",
+                "the same workflow; put it back, or begin anew with `agentflow rerun`",
             )  # fmt: skip
-        if record.status is RunStatus.WAITING:
-            decision = await self._decision(run_id, decision)
-        self.seed = record.seed
-        self.workshop.store.mark_run(run_id, RunStatus.RUNNING)
-        self.workshop.ledger.recover(f"run:{run_id}")
-        return await self._go(run_id, record.inputs, decision, resumed=True)
 
-    async def _decision(self, run_id: str, decision: dict[str, Any] | None) -> dict[str, Any]:
-        """Return the decision that counts: a person's, or where the time for it is over, the file's own."""
-        from agentflow.workflow.checkpoints import open_checkpointer, waiting_question
+    def also_tell(self, listener: Listener) -> None:
+        """Tell one more listener what happens."""
+        first = self.listener
 
-        async with open_checkpointer(self.workshop.folder / "checkpoints.db") as saver:
-            question = await waiting_question(saver, run_id)
-        if question.get("expires_ms") is not None and time.time() * 1e3 > question["expires_ms"]:
-            word = "approve" if question["on_timeout"] == "approve" else "reject"
-            return {"decision": word, "by": "timeout", "comment": "nobody decided in time"}
-        if decision is None:
-            raise InvalidInputError(
-                f"run {run_id}",
-                "no decision",
-                "`agentflow approve` or `agentflow reject` (in Python: `decide`)",
-            )
-        return decision
+        def both(event: Event) -> None:
+            first(event)
+            listener(event)
 
-    async def _go(
-        self, run_id: str, inputs: dict[str, Any], decision: dict[str, Any] | None, *, resumed: bool
-    ) -> Outcome:
-        shop = self.workshop
-        folder = shop.folder / "runs" / run_id
+        self.listener = listener if first is nobody else both
+
+    def step_at(self, path: str) -> Step | None:
+        """Return the step of a place in a run, such as ``each[3]/ask``; None where there is none."""
+        workflow, step = self.workflow, None
+        for part in path.split("/"):
+            if step is not None:
+                workflow = self.workshop.project.file.workflow(step.workflow or "")
+            wanted = part.partition("[")[0]
+            step = next((each for each in workflow.steps if each.id == wanted), None)
+            if step is None:
+                return None
+        return step
+
+    def _folder(self, run_id: str) -> Path:
+        return self.workshop.folder / "runs" / run_id
+
+    async def held(self, run_id: str, lease: Lease | None, *, resumed: bool = False) -> Outcome:
+        """Go through a run while its lease is renewed; a lease that is lost ends the work, not the run."""
+        if lease is None:
+            raise InvalidInputError(f"run {run_id}", "no lease", "a run that this process has claimed")
+        shop, loop, task = self.workshop, asyncio.get_running_loop(), asyncio.current_task()
+
+        def stop(reason: LeaseLostError | str) -> None:
+            if isinstance(reason, LeaseLostError):
+                self._lost = reason
+            else:
+                self._cancel_by = reason
+            if task is not None:
+                with suppress(RuntimeError):  # the loop is gone: so is the run
+                    loop.call_soon_threadsafe(task.cancel)
+
+        lost = LeaseLostError(run_id, "")
+        try:
+            with shop.keep(lease, lambda: stop(lost), lambda: stop("`agentflow cancel`")):
+                return await self._go(run_id, lease, resumed=resumed)
+        except asyncio.CancelledError:
+            if self._lost is None:
+                raise
+            raise self._lost from None
+
+    async def _go(self, run_id: str, lease: Lease, *, resumed: bool) -> Outcome:
+        shop, store = self.workshop, self.workshop.store
+        record = store.get_run(run_id)
+        folder = self._folder(run_id)
+        scope = f"run:{run_id}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             tracer = start_tracing(run_id, folder, exporters=shop.exporters, secrets=shop.secret_values())
         except OSError as error:
             refused = StorageError("the run's folder", str(folder), error)
-            shop.store.finish_run(run_id, RunStatus.FAILED, error=refused)
+            store.finish_run(run_id, RunStatus.FAILED, error=refused, lease=lease)
             raise refused from error
         context = RunContext(
-            run_id=run_id, scope=f"run:{run_id}", seed=self.seed, folder=folder, store=shop.store, ledger=shop.ledger,
+            run_id=run_id, scope=scope, seed=self.seed, folder=folder, store=store, ledger=shop.ledger,
             artifacts=shop.artifacts, tracer=tracer, registry=shop.project.registry, worlds=shop.world,
-            simulators=shop.simulator, models=shop.chat, listener=self.listener,
-            degrade=self.workflow.budget.on_exhausted == "degrade", resumed=resumed,
+            simulators=shop.simulator, models=shop.chat, listener=self.listener, resumed=resumed, lease=lease,
+            workers=shop.workers, replay=shop.replay,
         )  # fmt: skip
-        context.view["inputs"] = inputs
-        equipment = Equipment(
-            context, self.workflow, shop.project.root, plan_step, shop.chat, shop.project.file.spec.models,
-            Secrets(shop.secrets),
+        if resumed:
+            store.mark_run(run_id, RunStatus.RUNNING, lease=lease)
+        for asked in store.approvals(run_id) if resumed else ():
+            if asked.kind == "budget" and asked.decision == "approve":
+                context.raise_cap(asked.shown["scope"], raised_caps(asked.shown, asked.answers))
+        context.open_scope(scope, self.workflow.budget.to_amounts(), PROJECT_SCOPE)
+        if resumed:
+            shop.ledger.recover(scope)
+        frame = Frame(
+            context, self.workflow, shop.project.root, plan_step, shop.chat, shop.project.file.spec.workflows,
+            shop.project.file.spec.models, Secrets(shop.secrets), scope=scope,
+            degrades=self.workflow.budget.on_exhausted == "degrade",
+            pauses=self.workflow.budget.on_exhausted == "pause", begins_at=(record.reused_from or "").partition("#")[2],
         )  # fmt: skip
-        context.emit("run_started", text=self.name, run_id=run_id, inputs=inputs)
+        context.view = frame.view
+        frame.view["inputs"] = record.inputs
+        context.emit("run_started", text=self.name, run_id=run_id, inputs=record.inputs)
         try:
-            with tracer.run(self.name, digest=self.digest, inputs=inputs) as span:
-                outcome = await self._ending(context, equipment, decision, resumed)
+            with tracer.run(self.name, digest=self.digest, inputs=record.inputs) as span:
+                outcome = await self._ending(frame)
                 span.run_ended(outcome.status, outcome.usage.spent, outcome.error)
         finally:
             tracer.close()
         context.emit("run_finished", text=str(outcome.status), status=str(outcome.status))
         return outcome
 
-    async def _ending(
-        self, context: RunContext, equipment: Equipment, decision: dict[str, Any] | None, resumed: bool
-    ) -> Outcome:
+    async def _ending(self, frame: Frame) -> Outcome:
         """Run, and put on record how it ended, whatever ended it."""
         try:
-            return await self._through(context, equipment, decision, resumed)
+            return await self._through(frame)
         except asyncio.CancelledError:
-            self.cancelled = RunCancelledError(context.run_id, "an interrupt")
-            self._finish(context, RunStatus.CANCELLED, None, self.cancelled)
+            if self._lost is None:
+                self.cancelled = RunCancelledError(frame.context.run_id, self._cancel_by)
+                self._finish(frame, RunStatus.CANCELLED, None, self.cancelled)
+            raise
+        except LeaseLostError:  # what became of the run is now another process's to say
             raise
         except AgentflowError as error:
-            self._finish(context, RunStatus.FAILED, None, error)
-            return self._outcome(context, RunStatus.FAILED, None, error, context.view["steps"])
+            self._finish(frame, RunStatus.FAILED, None, error)
+            return self._outcome(frame, RunStatus.FAILED, None, error)
         except Exception as error:
-            self._finish(context, RunStatus.FAILED, None, error)
+            self._finish(frame, RunStatus.FAILED, None, error)
             raise
 
-    async def _through(
-        self, context: RunContext, equipment: Equipment, decision: dict[str, Any] | None, resumed: bool
-    ) -> Outcome:
-        inputs = context.view["inputs"]
-        checked = await guarded_value(equipment, "input", Hook.INPUT, lambda: inputs)
+    async def _through(self, frame: Frame) -> Outcome:
+        given = frame.view["inputs"]
+        checked = await perform(frame.context, begin_call(frame, lambda: given))
         if not checked.usable:
-            return self._ended(context, checked, "input", {})
-        context.view["inputs"] = checked.output
-        state = await self._graph(context, equipment, decision, resumed)
-        steps = state.get("steps", {})
-        context.view["steps"] = steps
-        if waiting := state.get("__interrupt__"):
-            return self._waiting(context, waiting[0].value, steps)
-        if state.get("failed"):
-            failed = self._envelope_of(context, state["failed"])
-            return self._ended(context, failed, state["failed"], steps)
-
-        def outputs() -> dict[str, Any]:
-            resolved: dict[str, Any] = resolve(dict(self.workflow.outputs), equipment.names(steps).names())
-            return resolved
-
-        last = await guarded_value(equipment, "output", Hook.OUTPUT, outputs)
+            return self._ended(frame, checked, "input")
+        frame.view["inputs"] = checked.output
+        failed, failure = await self._graph(frame)
+        if failure is not None:
+            return self._ended(frame, failure, failed)
+        if questions := self.workshop.store.approvals(frame.context.run_id, open_only=True):
+            return self._waiting(frame, tuple(questions))
+        last = await perform(frame.context, end_call(frame))
         if not last.usable:
-            return self._ended(context, last, "output", steps)
-        degraded = any(step.get("status") == StepStatus.DEGRADED for step in steps.values())
+            return self._ended(frame, last, "output")
+        steps = frame.view["steps"].values()
+        degraded = any(step["status"] == StepStatus.DEGRADED for step in steps)
         status = RunStatus.DEGRADED if degraded else RunStatus.SUCCEEDED
-        self._finish(context, status, last.output, None)
-        return self._outcome(context, status, last.output, None, steps)
+        self._finish(frame, status, last.output, None)
+        return self._outcome(frame, status, last.output, None)
 
-    def _waiting(self, context: RunContext, question: dict[str, Any], steps: dict[str, Any]) -> Outcome:
-        with context.tracer.approval_request(question["step"], message=question["message"]):
-            self.workshop.store.mark_run(context.run_id, RunStatus.WAITING)
-        context.emit("waiting", question["step"], question["message"], question=question)
-        return self._outcome(context, RunStatus.WAITING, None, None, steps, question)
+    def _waiting(self, frame: Frame, questions: tuple[ApprovalRecord, ...]) -> Outcome:
+        context = frame.context
+        for question in questions:
+            with context.tracer.approval_request(question.id, message=question.message):
+                context.emit(
+                    "waiting", question.path, question.message, question=question.model_dump(mode="json")
+                )
+        self.workshop.store.mark_run(context.run_id, RunStatus.WAITING, lease=context.lease)
+        return self._outcome(frame, RunStatus.WAITING, None, None, questions)
 
-    async def _graph(
-        self, context: RunContext, equipment: Equipment, decision: dict[str, Any] | None, resumed: bool
-    ) -> dict[str, Any]:
+    async def _graph(self, frame: Frame) -> tuple[str, Envelope | None]:
+        """Go through the graph, or on from where it stands; return the step that ended it, and how."""
         from langgraph.types import Command
 
-        from agentflow.workflow.checkpoints import open_checkpointer, snapshot
+        from agentflow.workflow.checkpoints import StoreCheckpointer
         from agentflow.workflow.compiler import Compiler
 
-        compiler = Compiler(context, self.workflow, equipment)
-        async with open_checkpointer(self.workshop.folder / "checkpoints.db") as saver:
-            graph = compiler.graph(saver)
-            config = {"configurable": {"thread_id": context.run_id}, "recursion_limit": compiler.most_steps}
-            start: Any = {"steps": {}, "loops": {}}
-            if resumed:
-                stands = await snapshot(graph, config)
-                found: dict[str, Any] = stands.values or {}
-                if decision is not None:
-                    start = Command(resume=decision)
-                elif stands.next:
-                    start = None  # go on where it was cut off
-                elif found.get("failed"):
-                    start = Command(goto=found["failed"], update={"failed": ""})
-                elif found:
-                    return found  # all that was left to do was its outputs
-            state: dict[str, Any] = await graph.ainvoke(start, config, durability="sync")
-            return state
+        context = frame.context
+        compiler = Compiler(frame)
+        saver = StoreCheckpointer(context.store, context.lease)
+        graph = compiler.graph(saver, start=frame.begins_at)
+        config = {"configurable": {"thread_id": context.run_id}, "recursion_limit": compiler.most_steps}
+        start: Any = {"loops": {}}
+        if context.resumed:
+            finished = _last_of_each(context)
+            if frame.begins_at:  # the reused steps had gone round this often
+                start = {"loops": {"": max((int(i or 0) for i, _ in finished.values()), default=0)}}
+            for each in compiler.frames:
+                each.restore(finished)
+            stands = await graph.aget_state(config)
+            found: dict[str, Any] = stands.values or {}
+            if stands.next:
+                start = None  # go on where it was cut off
+            elif found.get("failed"):
+                start = Command(goto=found["failed"], update={"failed": ""})
+            elif found:
+                return "", None  # all that is left to do are its outputs
+        state = await graph.ainvoke(start, config, durability="sync")
+        return state.get("failed", ""), compiler.failure
 
-    def _envelope_of(self, context: RunContext, step: str) -> Envelope:
-        found = [
-            record.envelope for record in self.workshop.store.steps(context.run_id) if record.path == step
-        ]
-        return found[-1] if found else Envelope(status=StepStatus.FAILED, error="no record")
-
-    def _ended(self, context: RunContext, envelope: Envelope, step: str, steps: dict[str, Any]) -> Outcome:
+    def _ended(self, frame: Frame, envelope: Envelope, step: str) -> Outcome:
         status = _STATUS.get(envelope.status, RunStatus.FAILED)
         error = StepError(step, envelope)
-        self._finish(context, status, None, error)
-        return self._outcome(context, status, None, error, steps)
+        self._finish(frame, status, None, error)
+        return self._outcome(frame, status, None, error)
 
-    def _finish(
-        self, context: RunContext, status: RunStatus, outputs: Any, error: BaseException | None
-    ) -> None:
+    def _finish(self, frame: Frame, status: RunStatus, outputs: Any, error: BaseException | None) -> None:
+        context = frame.context
         self.workshop.store.finish_run(
-            context.run_id, status, outputs=outputs, error=error, manifest=self._manifest(context)
-        )
+            context.run_id, status, outputs=outputs, error=error, manifest=self._manifest(frame), lease=context.lease
+        )  # fmt: skip
 
-    def _manifest(self, context: RunContext) -> dict[str, Any]:
+    def _manifest(self, frame: Frame) -> dict[str, Any]:
         uses = [("", use) for use in self.workflow.guardrails]
         uses += [(step.id, use) for step in self.workflow.steps for use in step.guardrails]
-        scope = {"inputs": context.view["inputs"], "steps": context.view["steps"]}
         guards = []
         for step, use in uses:
             try:
-                guards.append((step, guard_of(use, context.registry, scope)))
+                guards.append((step, guard_of(use, frame.context.registry, frame.view)))
             except AgentflowError:  # its parameters read a step that never ran
                 plain = use.model_copy(update={"with_": {}})
-                guards.append((step, guard_of(plain, context.registry, {})))
-        return manifest(guards, self.workshop.store.verdicts(context.run_id))
+                guards.append((step, guard_of(plain, frame.context.registry, {})))
+        return manifest(guards, self.workshop.store.verdicts(frame.context.run_id))
 
     def _outcome(
-        self, context: RunContext, status: RunStatus, outputs: Any, error: BaseException | None, steps: dict[str, Any],
-        question: dict[str, Any] | None = None,
+        self, frame: Frame, status: RunStatus, outputs: Any, error: BaseException | None,
+        questions: tuple[ApprovalRecord, ...] = (),
     ) -> Outcome:  # fmt: skip
+        context = frame.context
         return Outcome(
             run_id=context.run_id,
             status=status,
             outputs=outputs,
             error=error,
-            steps=steps,
+            steps={name: _listed(step) for name, step in frame.view["steps"].items()},
             usage=self.workshop.ledger.usage(context.scope),
             verdicts=self.workshop.store.verdicts(context.run_id),
-            manifest=self._manifest(context),
+            manifest=self._manifest(frame),
             trace_path=context.tracer.path,
             folder=context.folder,
-            question=question,
+            questions=questions,
         )
+
+
+def _last_of_each(context: RunContext) -> dict[str, tuple[str, Envelope]]:
+    """Return, for each place of a step, its last iteration and how that ended; items and inner calls left out."""
+    last: dict[str, tuple[str, Envelope]] = {}
+    for record in context.store.outer_steps(context.run_id):
+        known = last.get(record.path)
+        if known is None or int(record.iteration or 0) >= int(known[0] or 0):
+            last[record.path] = record.iteration, record.envelope
+    return last
+
+
+def _listed(step: dict[str, Any]) -> dict[str, Any]:
+    """Return how a step ended, with its items' results as a list, so that it is JSON; many stay in the store."""
+    results = step.get("results")
+    if not isinstance(results, Results) or len(results) > KEPT_ITEMS:
+        return step
+    return {**step, "results": list(results)}
 
 
 class StepError(RunError):
@@ -440,6 +402,3 @@ class StepError(RunError):
     def kind(self) -> str:
         """The inner error's name."""
         return self._kind
-
-
-__all__ = ["Outcome", "Runner", "StepError", "StepFailedError", "Workshop"]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, Strict, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from agentflow.core.records import digest_of
 from agentflow.workflow.fields import (
     Amount,
     Count,
     Duration,
+    Flag,
     Identifier,
     Name,
     Number,
@@ -18,11 +19,8 @@ from agentflow.workflow.fields import (
     Text,
     mistake,
 )
-from agentflow.workflow.steps import Budget, GuardrailUse, Step
-
-InputType = Literal["string", "integer", "number", "boolean", "object", "array"]
-_ORDERED = ("integer", "number")
-_LONG = ("string", "array")
+from agentflow.workflow.steps import Budget, GuardrailUse, Retry, Step
+from agentflow.workflow.type_specs import OwnTypeName, TypeSpec
 
 
 class Price(Section):
@@ -129,39 +127,64 @@ class WorldSpec(Section):
         return self
 
 
-class InputSpec(Section):
-    """An input of a workflow. Without a default it must be given."""
+InputSpec = TypeSpec
+"""An input of a workflow: its type. Without a default it must be given."""
 
-    type: InputType = Field(description="Its type.", examples=["string"])
-    description: str = Field(
-        default="", description="What it is, for people.", examples=["Where the block goes."]
-    )
-    default: Any = Field(default=None, description="Taken when none is given.", examples=[64])
-    minimum: Number | None = Field(default=None, description="The least number.", examples=[1])
-    maximum: Number | None = Field(default=None, description="The greatest number.", examples=[4096])
-    max_length: Annotated[int, Strict(), Field(ge=0)] | None = Field(
-        default=None, description="Characters of a text, or items of an array, at most.", examples=[500]
-    )
-    enum: tuple[Any, ...] | None = Field(
-        default=None, min_length=1, description="The only values allowed.", examples=[["fast", "careful"]]
-    )
 
-    @property
-    def required(self) -> bool:
-        """Whether it must be given."""
-        return "default" not in self.model_fields_set
+def _long_form(value: Any) -> Any:
+    """Return an output in its long form; a mapping is one when it has no keys but those of the long form."""
+    if isinstance(value, dict) and "value" in value and set(value) <= {"value", "type", "description"}:
+        return value
+    return {"value": value}
 
-    @model_validator(mode="after")
-    def _fitting(self) -> Self:
-        for name, types in (("minimum", _ORDERED), ("maximum", _ORDERED), ("max_length", _LONG)):
-            if getattr(self, name) is not None and self.type not in types:
-                allowed = " or ".join(types)
-                raise mistake(
-                    "`{name}` is for type {allowed}, not {type}.", name=name, allowed=allowed, type=self.type
-                )
-        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
-            raise mistake("`minimum` is above `maximum`; no number fits.")
-        return self
+
+class OutputSpec(Section):
+    """An output of a workflow. Its value alone will do where its type is not to be checked."""
+
+    value: Any = Field(
+        description="A value in which every `${{ … }}` is replaced.",
+        examples=["${{ steps.render.output.video }}"],
+    )
+    type: TypeSpec | None = Field(
+        default=None, description="Its type; a run whose output does not fit it fails.", examples=["number"]
+    )
+    description: str = Field(default="", description="What it is, for people.", examples=["The film."])
+
+
+class Defaults(Section):
+    """What the steps of a file take where they say nothing themselves."""
+
+    budget: Budget | None = Field(
+        default=None,
+        description="Caps of a run of each workflow that has no `budget` of its own.",
+        examples=[{"usd": 1.0, "wall_clock": "1h"}],
+    )
+    guardrails: tuple[GuardrailUse, ...] = Field(
+        default=(),
+        description="Guardrails of every workflow, before its own.",
+        examples=[[{"use": "prompt_injection", "at": "input"}]],
+    )
+    retry: Retry | None = Field(
+        default=None,
+        description="How often a tool or agent is tried again.",
+        examples=[{"attempts": 3, "backoff": "2s"}],
+    )
+    timeout: Duration | None = Field(
+        default=None, description="The longest that one attempt of a tool or agent may take.", examples=["5m"]
+    )
+    cache: Flag | None = Field(
+        default=None,
+        description="Whether tools and agents take the result of an earlier run with the same inputs.",
+        examples=[True],
+    )
+    max_parallel: Annotated[Count, Field(le=1000)] | None = Field(
+        default=None, description="How many items of a `foreach` run at the same time.", examples=[4]
+    )
+    on_error: Literal["fail", "collect"] | None = Field(
+        default=None,
+        description="Whether one failed item fails a `foreach`, or the others go on.",
+        examples=["collect"],
+    )
 
 
 class Workflow(Section):
@@ -188,18 +211,31 @@ class Workflow(Section):
         description="The steps, in order.",
         examples=[[{"id": "look", "use": "robot_arm.render"}]],
     )
-    outputs: dict[Identifier, Any] = Field(
+    outputs: dict[Identifier, Annotated[OutputSpec, BeforeValidator(_long_form)]] = Field(
         default_factory=dict,
-        description="What a run gives back.",
-        examples=[{"video": "${{ steps.render.output.video }}"}],
+        description="What a run gives back: values, or `{value: …, type: …}` where the type is to be checked.",
+        examples=[
+            {
+                "video": "${{ steps.render.output.video }}",
+                "distance_m": {"value": "${{ steps.verify.output.true_distance_m }}", "type": "number"},
+            }
+        ],
     )
 
     def step(self, step_id: str) -> Step:
         """Return a step by its id."""
         return next(step for step in self.steps if step.id == step_id)
 
+    def output_values(self) -> dict[str, Any]:
+        """Return the values of the outputs, in which ``${{ … }}`` is still to be replaced."""
+        return {name: output.value for name, output in self.outputs.items()}
+
 
 def _version(value: Any) -> Any:
+    if value == "1":
+        raise mistake(
+            "this agentflow reads version 1, a number. Write 'version: 1' without quotes around the 1."
+        )
     if value != 1 or isinstance(value, bool):
         raise mistake("this agentflow reads version 1. Write 'version: 1'.")
     return value
@@ -220,6 +256,23 @@ class FileSpec(Section):
         default_factory=dict,
         description="Worlds, under names that agents and tools use.",
         examples=[{"tabletop": {"use": "tabletop", "device": "auto"}}],
+    )
+    types: dict[OwnTypeName, TypeSpec] = Field(
+        default_factory=dict,
+        description="Types, under names that inputs, outputs, answers and agents use.",
+        examples=[
+            {
+                "Scene": {
+                    "type": "object",
+                    "fields": {"seed": "integer", "label": {"type": "string", "optional": True}},
+                }
+            }
+        ],
+    )
+    defaults: Defaults = Field(
+        default_factory=Defaults,
+        description="What steps and workflows take where they say nothing themselves.",
+        examples=[{"retry": {"attempts": 3}, "timeout": "5m", "max_parallel": 4}],
     )
     workflows: dict[Name, Workflow] = Field(
         min_length=1, description="The workflows, by name.", examples=[{"plan_push": {"steps": []}}]

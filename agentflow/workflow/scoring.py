@@ -12,19 +12,18 @@ from agentflow.core.errors import InvalidInputError, StepFailedError
 from agentflow.core.records import Score, ScoreRecord, Subject
 from agentflow.core.registry import ScorerSpec
 from agentflow.execution import values
-from agentflow.execution.context import RunContext
-from agentflow.execution.tools import typed_inputs
+from agentflow.execution.inputs import typed_inputs
 from agentflow.workflow.expressions import compile_expr
+from agentflow.workflow.failures import GateFailedError
 from agentflow.workflow.steps import Step
 
 if TYPE_CHECKING:
-    from agentflow.workflow.bodies import Scope
+    from agentflow.workflow.frames import Frame
 
 
 async def evaluate_body(
-    context: RunContext,
+    frame: Frame,
     step: Step,
-    scope: Scope,
     given: dict[str, Any],
     records: list[ScoreRecord],
     turn: int,
@@ -51,10 +50,10 @@ async def evaluate_body(
             unscored.append(f"item {index}: {why_not}")
             continue
         scores: dict[str, float] = {}
-        live = values.decode(output, context.artifacts)
+        live = values.decode(output, frame.context.artifacts)
         for name, use in settings.scorers.items():
-            spec = context.registry.scorers.get(use.use)
-            record = await _score(context, spec, step, index, live, given["params"][name])
+            spec = frame.context.registry.scorers.get(use.use)
+            record = await _score(frame, spec, step, index, live, given["params"][name])
             records.append(record)
             if record.score.value is None:
                 unscored.append(f"item {index}: {name}: {record.score.reason}")
@@ -67,7 +66,7 @@ async def evaluate_body(
         raise StepFailedError(
             step.id, "nothing could be scored: " + ("; ".join(unscored[:3]) or "the list is empty")
         )
-    return _choose(step, scope, rows, unscored, _top(step, given["top"]), turn)
+    return _choose(step, frame, rows, unscored, _top(step, given["top"]), turn)
 
 
 def _top(step: Step, value: Any) -> int:
@@ -86,10 +85,10 @@ def _output(item: Any) -> tuple[Any, str]:
 
 
 async def _score(
-    context: RunContext, spec: ScorerSpec, step: Step, index: int, live: Any, params: dict[str, Any]
+    frame: Frame, spec: ScorerSpec, step: Step, index: int, live: Any, params: dict[str, Any]
 ) -> ScoreRecord:
-    subject = Subject(hook="score", value=live, step=step.id, run=context.view)
-    with context.tracer.evaluate(spec.name) as span:
+    subject = Subject(hook="score", value=live, step=step.id, run=frame.view)
+    with frame.context.tracer.evaluate(spec.name) as span:
         typed = typed_inputs(spec, params)
         if inspect.iscoroutinefunction(spec.call):
             score = await spec.call(subject, **typed)
@@ -107,23 +106,21 @@ async def _score(
 
 
 def _choose(
-    step: Step, scope: Scope, rows: list[dict[str, Any]], unscored: list[str], top: int, turn: int
+    step: Step, frame: Frame, rows: list[dict[str, Any]], unscored: list[str], top: int, turn: int
 ) -> dict[str, Any]:
-    from agentflow.workflow.bodies import GateFailedError
-
     settings = step.evaluate
     if settings is None:
         raise InvalidInputError("evaluate", "nothing", "settings")
     if settings.select:
         by = compile_expr(settings.select.by)
-        names = dict(scope.names())
+        names = dict(frame.names())
         ranked = sorted(rows, key=lambda row: -_rank(step, by.evaluate({**names, **row})))
     else:
         ranked = rows
     selected = ranked[:top]
     best = selected[0]
     if settings.gate:
-        names = {**scope.names(), "best": best, "selected": selected}
+        names = {**frame.names(), "best": best, "selected": selected}
         if not compile_expr(settings.gate).condition(names):
             shown = {name: best[name] for name in settings.scorers}
             raise GateFailedError(step.id, settings.gate, shown, turn)

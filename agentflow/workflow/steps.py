@@ -24,6 +24,7 @@ from agentflow.workflow.fields import (
     WholeAmount,
     mistake,
 )
+from agentflow.workflow.type_specs import TypeSpec
 
 Kind = Literal["use", "agent", "foreach", "evaluate", "approval", "workflow"]
 KINDS: tuple[Kind, ...] = ("use", "agent", "foreach", "evaluate", "approval", "workflow")
@@ -114,7 +115,11 @@ class Agent(Section):
     prompt: Text = Field(
         min_length=1, description="What it shall do.", examples=["Reach the goal: ${{ inputs.goal }}"]
     )
-    output: str = Field(default="Plan", description="The type of what it gives back.", examples=["Plan"])
+    output: TypeSpec = Field(
+        default_factory=lambda: TypeSpec(type="Plan"),
+        description="The type of what it gives back: Plan, or one of `types`.",
+        examples=["Plan", "Scene"],
+    )
     world: Name | None = Field(
         default=None,
         description="A name from `worlds`; may be left out when there is one.",
@@ -225,10 +230,25 @@ class Approval(Section):
     show: tuple[Cel, ...] = Field(
         default=(), description="What the person is shown.", examples=[["steps.choose.output.best"]]
     )
+    answers: dict[Identifier, TypeSpec] = Field(
+        default_factory=dict,
+        description="What the person is asked beside yes or no; later steps read `steps.<id>.output.answers.<name>`.",
+        examples=[{"fps": {"type": "integer", "default": 30, "description": "Frames per second."}}],
+    )
     timeout: Duration | None = Field(default=None, description="How long the run waits.", examples=["24h"])
     on_timeout: Literal["reject", "approve"] = Field(
         default="reject", description="What then counts as decided.", examples=["reject"]
     )
+
+    @model_validator(mode="after")
+    def _answered(self) -> Self:
+        open_ones = [name for name, spec in self.answers.items() if spec.required]
+        if self.on_timeout == "approve" and open_ones:
+            raise mistake(
+                "`on_timeout: approve` leaves '{name}' without an answer; give it a default.",
+                name=open_ones[0],
+            )
+        return self
 
 
 class Step(Section):
@@ -287,6 +307,11 @@ class Step(Section):
     timeout: Duration | None = Field(
         default=None, description="The longest that one attempt may take.", examples=["90s"]
     )
+    output: TypeSpec | None = Field(
+        default=None,
+        description="The type of what the tool gives back, where the tool itself does not say; it is checked.",
+        examples=[{"type": "object", "fields": {"frames": "integer"}}],
+    )
     cache: Flag = Field(
         default=False, description="Take the result of an earlier run with the same inputs.", examples=[True]
     )
@@ -321,6 +346,7 @@ class Step(Section):
     def _check_approval(self) -> None:
         for name, value in (
             ("with", self.with_), ("retry", self.retry), ("timeout", self.timeout), ("cache", self.cache),
+            ("output", self.output),
         ):  # fmt: skip
             if value:
                 hint = " Write it inside `approval`." if name == "timeout" else " Remove it."

@@ -15,6 +15,7 @@ EXPRESSION_KEYS = ("if", "in", "check", "gate", "by", "over")
 _BARE = re.compile(r"(?:^|[\s{,-])(" + "|".join(EXPRESSION_KEYS) + r"):\s+(?=\S)")
 _BLOCK_HEADER = re.compile(r"(?:^|[\s:-])[|>][-+0-9]*\s*(?:#.*)?$")
 _QUOTED = re.compile(r"""(?<![^\s:{\[,-])(?:"(?:\\.|[^"\\])*"|'(?:''|[^'])*')""")
+_OPENED = {"while parsing a flow sequence": "[]", "while parsing a flow mapping": "{}"}
 _MAX = 50
 _MAX_LINE = 500
 """No person writes longer lines; each is looked through several times."""
@@ -32,7 +33,7 @@ def syntax_problems(text: str, file: str, error: Any) -> list[Problem]:
     marks = [mark for mark in (error.problem_mark, error.context_mark) if mark is not None]
     if any(trap.line in {mark.line + 1 for mark in marks} for trap in traps):
         return traps
-    return [*traps, _bare_expression(file, lines, marks) or _plain_error(file, error, marks)]
+    return [*traps, _bare_expression(file, lines, marks) or _plain_error(file, lines, error, marks)]
 
 
 def _unreadable(text: str, file: str, error: Any) -> Problem:
@@ -48,8 +49,19 @@ def _unreadable(text: str, file: str, error: Any) -> Problem:
     return Problem(file, line, column, message)
 
 
-def _plain_error(file: str, error: Any, marks: list[Any]) -> Problem:
+def _at(lines: list[str], line: int, column: int) -> str:
+    return lines[line - 1][column - 1 : column] if line <= len(lines) else ""
+
+
+def _plain_error(file: str, lines: list[str], error: Any, marks: list[Any]) -> Problem:
     line, column = (marks[0].line + 1, marks[0].column + 1) if marks else (1, 1)
+    if "cannot start any token" in str(error.problem) and _at(lines, line, column) == "\t":
+        return Problem(file, line, column, "a tab stands where YAML takes spaces only. Indent with spaces.")
+    opened = _OPENED.get(error.context or "")
+    if opened and error.context_mark is not None:
+        start = f"line {error.context_mark.line + 1}, column {error.context_mark.column + 1}"
+        message = f"this is not YAML: the {opened[0]} of {start} is not closed with {opened[1]}, or a comma is missing."
+        return Problem(file, line, column, message)
     context = f" {error.context}" if error.context else ""
     if context and error.context_mark is not None:
         context += f" that starts on line {error.context_mark.line + 1}"

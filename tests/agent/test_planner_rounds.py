@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from agentflow import Amounts
-from agentflow.sdk import Agentflow
+from agentflow.testing import Bench, assert_blocked, assert_spent, assert_status, envelopes
 from agentflow.worldmodel.worlds.tabletop.world import TabletopWorld
 
 SCENE = {
@@ -40,8 +40,6 @@ workflows:
 {rest}
 """
 GUARDRAILS = """
-from agentflow import Subject, Verdict, guardrail
-
 @guardrail(hooks=["plan", "action", "predicted_state"])
 def rule(subject: Subject, do: str) -> Verdict:
     if do == "still":
@@ -60,8 +58,6 @@ def rule(subject: Subject, do: str) -> Verdict:
     return Verdict.allow()
 """
 EVALS = """
-from agentflow import Score, Subject, scorer
-
 @scorer(lower_is_better=True)
 def goal(subject: Subject) -> Score:
     return Score(value=subject.value["scores"]["goal"])
@@ -70,21 +66,16 @@ def goal(subject: Subject) -> Score:
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Iterator[Callable[..., Any]]:
-    opened: list[Agentflow] = []
+    """Write the project and run its workflow once; ``worlds`` stand in for the file's."""
+    with Bench(tmp_path) as bench:
 
-    def once(**options: Any) -> Any:
-        parts = {"budget": "{}", "guardrails": "[]", "candidates": 16, "rounds": 1, "rest": "", **options}
-        (tmp_path / "workflows.yaml").write_text(FILE.format(scene=json.dumps(SCENE), **parts))
-        for folder, text in (("guardrails", GUARDRAILS), ("evals", EVALS)):
-            (tmp_path / folder).mkdir(exist_ok=True)
-            (tmp_path / folder / "p.py").write_text(text)
-        flow = Agentflow.open(tmp_path)
-        opened.append(flow)
-        return flow.run("work")
+        def once(worlds: dict[str, Any] | None = None, **options: Any) -> Any:
+            parts = {"budget": "{}", "guardrails": "[]", "candidates": 16, "rounds": 1, "rest": "", **options}
+            text = FILE.format(scene=json.dumps(SCENE), **parts)
+            bench.write_file(text, guardrails={"p": GUARDRAILS}, evals={"p": EVALS})
+            return bench.open(worlds=worlds).run("work")
 
-    yield once
-    for flow in opened:
-        flow.close()
+        yield once
 
 
 def use(do: str, at: str, on_fail: str = "block") -> str:
@@ -110,8 +101,9 @@ def test_actions_that_a_guardrail_would_change_are_no_prediction_of_what_would_r
 
 def test_a_goal_that_a_guardrail_refuses_is_not_planned_for(plan: Any) -> None:
     result = plan(guardrails=use("refuse", "plan"))
-    assert (result.status, result.usage.spent.gpu_ms) == ("refused", 0)
-    assert "guardrail 'p.rule' at plan blocked: never" in str(result.error)
+    assert_status(result, "refused")
+    assert_spent(result, gpu_ms=0)
+    assert assert_blocked(result, "p.rule", at="plan").reason == "never"
 
 
 def test_when_every_prediction_is_refused_the_run_is_and_says_of_how_many(plan: Any) -> None:
@@ -135,16 +127,11 @@ def test_a_loop_searches_with_new_randomness(plan: Any) -> None:
     result = plan(rest=rest.rstrip())
     assert result.error.kind == "GateFailed"
     assert "of pass 3" in str(result.error)
-    flow_root = result.folder.parents[1]
-    from agentflow.store.store import Store
-
-    store = Store.open(flow_root)
-    plans = [s.envelope.output for s in store.steps(result.run_id) if s.path == "plan"]
-    predictions = [s for s in store.steps(result.run_id) if s.path == "plan/predict[1]"]
-    store.close()
-    assert len(plans) == 3
+    found = envelopes(result)
+    plans = [found[path].output for path in ("plan", "plan@1", "plan@2")]
     assert len({json.dumps(p["candidates"][0]["actions"]) for p in plans}) == 3
-    assert len({p.input_digest for p in predictions}) == 3
+    tried = [found[path].output["artifact"] for path in found if path.startswith("plan/predict[1]")]
+    assert len(set(tried)) == 3
 
 
 def test_a_tight_budget_gives_up_candidates_and_the_run_says_so(plan: Any) -> None:
@@ -153,12 +140,7 @@ def test_a_tight_budget_gives_up_candidates_and_the_run_says_so(plan: Any) -> No
     # An estimate is a multiple of a timed step, so only its order is known: allow far less than any of 4096 candidates.
     tight = plan(candidates=4096, budget="{gpu_seconds: 0.7, on_exhausted: degrade}")
     assert tight.status in ("degraded", "exhausted")
-    from agentflow.store.store import Store
-
-    store = Store.open(tight.folder.parents[1])
-    (predicted,) = [s.envelope for s in store.steps(tight.run_id) if s.path == "plan/predict[1]"]
-    store.close()
-    assert predicted.rungs[0] == "4096 → 2048 candidates"
+    assert envelopes(tight)["plan/predict[1]"].rungs[0] == "4096 → 2048 candidates"
     if tight.status == "degraded":
         assert tight.steps["plan"]["output"]["tried"] < 4096
         assert tight.steps["plan"]["status"] == "degraded"
@@ -171,17 +153,9 @@ class DearWorld(TabletopWorld):
         return Amounts(gpu_ms=59_000)
 
 
-def test_a_round_that_the_budget_has_no_room_for_is_left_out_and_the_plan_so_far_stands(
-    tmp_path: Path,
-) -> None:
+def test_a_round_that_the_budget_has_no_room_for_is_left_out_and_the_plan_so_far_stands(plan: Any) -> None:
     budget = "{gpu_seconds: 59, on_exhausted: degrade}"
-    parts = {"budget": budget, "guardrails": "[]", "candidates": 2, "rounds": 3, "rest": ""}
-    (tmp_path / "workflows.yaml").write_text(FILE.format(scene=json.dumps(SCENE), **parts))
-    with Agentflow.open(tmp_path) as flow:
-        flow.workshop.worlds["tabletop"] = DearWorld("cpu")
-        result = flow.run("work")
-        steps = {step.path: step.envelope for step in flow.workshop.store.steps(result.run_id)}
-    assert result.status == "degraded", result.error
+    result = plan({"tabletop": DearWorld("cpu")}, budget=budget, candidates=2, rounds=3)
+    assert_status(result, "degraded", plan="degraded")
     assert result.steps["plan"]["output"]["candidates"]
-    envelope = steps["plan"]
-    assert envelope.rungs[-1] == "round 2: left out, the budget has no room for it"
+    assert envelopes(result)["plan"].rungs[-1] == "round 2: left out, the budget has no room for it"

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from agentflow.sdk import Agentflow
-from agentflow.testing.llm_server import ScriptedLLMServer
-from agentflow.tracing.read import read_trace
+from agentflow.testing import Bench, ScriptedLLMServer, assert_spent, envelopes, spans
 
 SCENE = {
     "bodies": {
@@ -52,8 +51,6 @@ workflows:
       sources: ${{{{ steps.plan.output.candidates.map(c, c.source) }}}}
 """
 TOOLS = '''
-from agentflow import Amounts, tool
-
 @tool(estimate=lambda name: Amounts(gpu_ms=5))
 def measure(name: str) -> dict[str, str]:
     """Measure a thing."""
@@ -62,8 +59,6 @@ def measure(name: str) -> dict[str, str]:
     return {"name": name, "width": "12 cm"}
 '''
 GUARDRAILS = """
-from agentflow import Subject, Verdict, guardrail
-
 @guardrail(hooks=["plan", "action", "predicted_state", "tool_args", "tool_result"])
 def look(subject: Subject) -> Verdict:
     limit = REFUSE_BELOW
@@ -86,11 +81,10 @@ ANSWER = {
 
 
 class Desk:
-    """A project with an endpoint, opened once for a test."""
+    """A project with an endpoint."""
 
-    def __init__(self, root: Path, server: ScriptedLLMServer) -> None:
-        self.root, self.server = root, server
-        self.flow: Agentflow | None = None
+    def __init__(self, bench: Bench, server: ScriptedLLMServer) -> None:
+        self.bench, self.server = bench, server
 
     def run(self, goal: str = "put the red thing in the middle", **options: Any) -> Any:
         budget = options.get("budget", "{tokens: 60000, usd: 0.5}")
@@ -100,28 +94,15 @@ class Desk:
             rounds=options.get("rounds", 1),
             scene=json.dumps(SCENE),
         )
-        (self.root / "workflows.yaml").write_text(text)
-        for folder, name, source in (
-            ("tools", "t", TOOLS),
-            ("guardrails", "g", GUARDRAILS.replace("REFUSE_BELOW", str(options.get("refuse_below", 0)))),
-        ):
-            (self.root / folder).mkdir(exist_ok=True)
-            (self.root / folder / f"{name}.py").write_text(source)
-        self.flow = Agentflow.open(self.root, secrets={"KEY": "sk-very-secret-1"})
-        return self.flow.run("work", goal=goal)
-
-    def steps(self, result: Any) -> dict[str, Any]:
-        assert self.flow is not None
-        return {r.path: r.envelope for r in self.flow.workshop.store.steps(result.run_id)}
+        guardrails = GUARDRAILS.replace("REFUSE_BELOW", str(options.get("refuse_below", 0)))
+        self.bench.write_file(text, tools=TOOLS, guardrails=guardrails)
+        return self.bench.open(secrets={"KEY": "sk-very-secret-1"}).run("work", goal=goal)
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[Desk]:
-    with ScriptedLLMServer() as server:
-        made = Desk(tmp_path, server)
-        yield made
-        if made.flow is not None:
-            made.flow.close()
+    with ScriptedLLMServer() as server, Bench(tmp_path) as bench:
+        yield Desk(bench, server)
 
 
 def said(request: Any) -> str:
@@ -139,7 +120,7 @@ def test_the_models_goal_and_pushes_are_used_and_its_usage_is_booked_as_the_serv
     assert request.headers["authorization"] == "Bearer sk-very-secret-1"
     assert "red block at x=0.100, y=0.000" in said(request)
     assert "put the red thing in the middle" in said(request)
-    assert result.usage.spent.tokens == 1100
+    assert_spent(result, tokens=1100)
     assert result.usage.spent.micro_usd == 1000 * 2 + 100 * 10
     plan = result.steps["plan"]["output"]
     tried = [c["source"] for c in plan["candidates"] + plan["rejected"]]
@@ -154,11 +135,10 @@ def test_chats_and_predictions_have_spans_within_the_plan_and_no_secret_anywhere
     desk.server.json(ANSWER, usage=(1000, 100))
     result = desk.run("put the red thing in the middle, my key is sk-very-secret-1")
     assert result.status == "succeeded", result.error
-    trace = read_trace(result.trace_path)
-    (plan,) = trace.named("plan planner")
+    (plan,) = spans(result, "plan planner")
     assert [child.name for child in plan.children][:1] == ["step plan/chat[1]"]
     assert "step plan/predict[1]" in [child.name for child in plan.children]
-    (chat,) = trace.named("chat planner")
+    (chat,) = spans(result, "chat planner")
     assert chat.attributes["gen_ai.usage.input_tokens"] == 1000
     assert chat.attributes["gen_ai.provider.name"] == "openai"
     checks = [c for c in plan.children if c.name == "run_guardrail g.look"]
@@ -185,14 +165,12 @@ def test_the_agents_own_tool_calls_pass_the_envelope(desk: Desk) -> None:
         if message["role"] == "tool"
     ]
     assert told[0] == '{"name":"red block","width":"12 cm"}'
-    assert told[1].startswith(
-        "refused: step 'plan/t_measure[2.call_0]' failed: ValueError: there is no ghost"
-    )
+    assert told[1].startswith("refused: step 'plan/t_measure[2.0]' failed: ValueError: there is no ghost")
     assert told[2] == "refused: guardrail 'g.look' at tool_args blocked: a forbidden word"
-    steps = desk.steps(result)
-    assert [steps[f"plan/t_measure[{n}.call_0]"].status for n in (1, 2, 3)] == ["ok", "failed", "refused"]
-    assert result.usage.spent.tokens == 440
-    (span,) = [s for s in read_trace(result.trace_path).walk() if s.name == "step plan/t_measure[1.call_0]"]
+    steps = envelopes(result)
+    assert [steps[f"plan/t_measure[{n}.0]"].status for n in (1, 2, 3)] == ["ok", "failed", "refused"]
+    assert_spent(result, tokens=440)
+    (span,) = spans(result, "step plan/t_measure[1.0]")
     assert [child.name for child in span.children] == [
         "run_guardrail g.look", "budget.reserve", "execute_tool t.measure", "budget.settle", "run_guardrail g.look",
     ]  # fmt: skip
@@ -211,7 +189,7 @@ def test_an_answer_that_does_not_hold_is_sent_back_with_the_reason_and_paid_for(
     )
     assert "off the table or on its rim" in last
     assert "That was no answer: the answer cannot be used: text that is not JSON" in last
-    assert result.usage.spent.tokens == 440
+    assert_spent(result, tokens=440)
 
 
 def test_answers_that_never_hold_end_the_step_with_all_of_them_on_the_bill(desk: Desk) -> None:
@@ -222,7 +200,7 @@ def test_answers_that_never_hold_end_the_step_with_all_of_them_on_the_bill(desk:
     assert str(result.error).startswith(
         "language model 'planner': 4 answers that do not hold, the last: understood: Input should be a valid boolean"
     )
-    assert result.usage.spent.tokens == 440
+    assert_spent(result, tokens=440)
 
 
 def test_a_model_that_does_not_understand_is_quoted(desk: Desk) -> None:
@@ -244,8 +222,8 @@ def test_what_guardrails_refused_goes_back_to_the_model_in_the_next_round(desk: 
     assert "These were refused; propose others:\n- g.look: the tip does not go 5 m" in said(
         desk.server.requests[1]
     )
-    assert result.usage.spent.tokens == 220
-    assert desk.steps(result)["plan"].verdicts
+    assert_spent(result, tokens=220)
+    assert envelopes(result)["plan"].verdicts
 
 
 @pytest.mark.parametrize("budget", ["{tokens: 500}", "{tokens: 60000, usd: 0.0001}"])
@@ -292,4 +270,4 @@ def test_a_langchain_model_is_handed_over_by_the_program(tmp_path: Path) -> None
         result = flow.run("work", goal="put the red thing in the middle")
     assert result.status == "succeeded", result.error
     assert result.outputs["goal"]["body"] == "red block"
-    assert result.usage.spent.tokens == 57
+    assert_spent(result, tokens=57)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from agentflow.budget.ledger import Hold, Ledger, Settlement, Usage
 from agentflow.core.amounts import UNLIMITED, Amounts
-from agentflow.core.errors import BudgetExceededError, InvalidInputError, UnknownNameError
+from agentflow.core.errors import BudgetExceededError, InvalidInputError, StorageError, UnknownNameError
 from agentflow.core.records import Envelope, StepStatus
 from agentflow.store.store import Store
 
@@ -20,8 +19,8 @@ NOTHING = Amounts()
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    opened = Store.open(tmp_path)
+def store(tmp_path: Path, store_url: str | None) -> Iterator[Store]:
+    opened = Store.open(tmp_path, store_url)
     yield opened
     opened.close()
 
@@ -126,16 +125,15 @@ def test_what_passed_its_hold_is_booked_where_the_caps_have_room(ledger: Ledger)
     assert ledger.usage("project").spent == Amounts(tokens=14)
 
 
-def test_what_fits_under_no_cap_is_returned_as_overrun_and_kept(ledger: Ledger, tmp_path: Path) -> None:
+def test_what_fits_under_no_cap_is_returned_as_overrun_and_kept(store: Store, ledger: Ledger) -> None:
     other = ledger.reserve("step", Amounts(tokens=38), "other")
     hold = ledger.reserve("step", Amounts(tokens=10, frames=5), "k1")
     settlement = ledger.settle(hold, Amounts(tokens=15, frames=4))
     assert settlement == Settlement(booked=Amounts(tokens=12, frames=4), overrun=Amounts(tokens=3))
     assert ledger.settle(hold, NOTHING) == settlement
     assert ledger.usage("step") == Usage(spent=Amounts(tokens=12, frames=4), held=other.amounts, cap=HALF)
-    file = sqlite3.connect(tmp_path / "agentflow.db")
-    (kept,) = file.execute("SELECT overrun FROM ledger_holds WHERE key = 'k1'").fetchone()
-    file.close()
+    with store.database.read() as connection:
+        kept = connection.exec_driver_sql("SELECT overrun FROM ledger_holds WHERE key = 'k1'").scalar_one()
     assert Amounts.model_validate_json(kept) == Amounts(tokens=3)
 
 
@@ -238,12 +236,12 @@ def test_the_largest_numbers_are_exact_and_never_wrap(store: Store) -> None:
     assert ledger.left("beyond").tokens == UNLIMITED
 
 
-def test_the_database_itself_refuses_a_booking_above_a_cap(ledger: Ledger, tmp_path: Path) -> None:
-    file = sqlite3.connect(tmp_path / "agentflow.db")
-    for change in ("held_tokens = cap_tokens + 1", "spent_frames = cap_frames + 1", "held_gpu_ms = -1"):
-        with pytest.raises(sqlite3.IntegrityError):
-            file.execute(f"UPDATE ledger_scopes SET {change} WHERE id = 'run'")  # noqa: S608 -- our own words
-    file.close()
+@pytest.mark.parametrize(
+    "change", ["held_tokens = cap_tokens + 1", "spent_frames = cap_frames + 1", "held_gpu_ms = -1"]
+)
+def test_the_database_itself_refuses_a_booking_above_a_cap(store: Store, ledger: Ledger, change: str) -> None:
+    with pytest.raises(StorageError, match=r"(?i)check constraint"), store.transaction() as transaction:
+        transaction.exec_driver_sql(f"UPDATE ledger_scopes SET {change} WHERE id = 'run'")  # noqa: S608
     assert ledger.usage("run").held == NOTHING
 
 

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from agentflow.budget.ledger import Hold, Ledger
 from agentflow.core.amounts import Amounts
@@ -25,11 +36,15 @@ def chain(scope: str | None) -> list[str]:
 
 class LedgerMachine(RuleBasedStateMachine):
     holds = Bundle("holds")
+    new_schema: Callable[[], AbstractContextManager[str]] | None = None
 
     @initialize(caps=st.tuples(*[CAPS] * len(PARENTS)))
     def open(self, caps: tuple[Amounts, ...]) -> None:
-        self.folder = tempfile.TemporaryDirectory()
-        self.store = Store.open(Path(self.folder.name))
+        self.left_behind = ExitStack()
+        folder = self.left_behind.enter_context(tempfile.TemporaryDirectory())
+        url = self.new_schema and self.left_behind.enter_context(self.new_schema())
+        self.store = Store.open(Path(folder), url)
+        self.left_behind.callback(self.store.close)
         self.ledgers = [Ledger(self.store), Ledger(self.store)]
         self.cap = dict(zip(PARENTS, caps, strict=True))
         self.held = dict.fromkeys(PARENTS, Amounts())
@@ -130,13 +145,12 @@ class LedgerMachine(RuleBasedStateMachine):
             assert self.real.first_above(self.booked) is None
 
     def teardown(self) -> None:
-        if hasattr(self, "store"):
-            self.store.close()
-            self.folder.cleanup()
+        if hasattr(self, "left_behind"):
+            self.left_behind.close()
 
 
 # Derandomized: every machine plays the same games, and a failure prints the moves that led to it.
-LedgerMachine.TestCase.settings = settings(
+SETTINGS = settings(
     max_examples=30,
     stateful_step_count=25,
     derandomize=True,
@@ -144,4 +158,15 @@ LedgerMachine.TestCase.settings = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-test_real_is_within_booked_is_within_cap_whatever_is_done = LedgerMachine.TestCase
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_real_is_within_booked_is_within_cap_whatever_is_done(
+    database: str, request: pytest.FixtureRequest
+) -> None:
+    class Machine(LedgerMachine):
+        new_schema = (
+            None if database == "sqlite" else staticmethod(request.getfixturevalue("new_postgresql_schema"))
+        )
+
+    run_state_machine_as_test(Machine, settings=SETTINGS)

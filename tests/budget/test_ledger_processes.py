@@ -9,7 +9,6 @@ import itertools
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -44,9 +43,9 @@ def spend(ledger: Ledger, scope: str, folder: Path, name: str, operations: int, 
     return refused
 
 
-def take_part(folder: Path, name: str) -> None:
+def take_part(folder: Path, url: str | None, name: str) -> None:
     """Be one of many: open a run's scope; at each word spend for a round and say how often it was refused."""
-    store = Store.open(folder)
+    store = Store.open(folder, url)
     ledger = Ledger(store)
     ledger.open_scope(f"run-{name}", Amounts.unlimited(), "project")
     print("ready", flush=True)
@@ -58,7 +57,7 @@ def take_part(folder: Path, name: str) -> None:
     store.close()
 
 
-def kill_one_after_another(folder: Path, seed: int) -> None:
+def kill_one_after_another(folder: Path, url: str | None, seed: int) -> None:
     """Start one spending process after another and kill each at a random moment of its work."""
     rng = random.Random(seed)
     for number in range(KILLS):
@@ -66,7 +65,7 @@ def kill_one_after_another(folder: Path, seed: int) -> None:
         child = os.fork()
         if child == 0:
             os.close(readable)
-            spend(Ledger(Store.open(folder)), "project", folder, f"killed-{number}", 500, writable)
+            spend(Ledger(Store.open(folder, url)), "project", folder, f"killed-{number}", 500, writable)
             os._exit(1)
         os.close(writable)
         for _ in range(rng.randint(1, 12)):
@@ -87,26 +86,24 @@ def really_used(folder: Path) -> Amounts:
     return total
 
 
-def query(folder: Path, sql: str) -> list[tuple[object, ...]]:
-    file = sqlite3.connect(folder / "agentflow.db")
-    rows = file.execute(sql).fetchall()
-    file.close()
-    return rows
+def query(store: Store, sql: str) -> list[tuple[object, ...]]:
+    with store.database.read() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(sql)]
 
 
-def open_project(folder: Path, caps: Amounts) -> tuple[Store, Ledger]:
-    store = Store.open(folder)
+def open_project(folder: Path, url: str | None, caps: Amounts) -> tuple[Store, Ledger]:
+    store = Store.open(folder, url)
     ledger = Ledger(store)
     ledger.open_scope("project", caps)
     return store, ledger
 
 
-def test_many_processes_share_one_cap_and_never_pass_it(tmp_path: Path) -> None:
+def test_many_processes_share_one_cap_and_never_pass_it(tmp_path: Path, store_url: str | None) -> None:
     caps = Amounts(tokens=600, gpu_ms=100_000)
-    store, ledger = open_project(tmp_path, caps)
+    store, ledger = open_project(tmp_path, store_url, caps)
     workers = [
         subprocess.Popen(
-            [sys.executable, __file__, "take part", str(tmp_path), f"w{number}"],
+            [sys.executable, __file__, "take part", str(tmp_path), store_url or "", f"w{number}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -125,6 +122,8 @@ def test_many_processes_share_one_cap_and_never_pass_it(tmp_path: Path) -> None:
         worker.communicate(timeout=120)
     usage = ledger.usage("project")
     per_run = [ledger.usage(f"run-w{number}") for number in range(4)]
+    owners = [owner for (owner,) in query(store, "SELECT owner FROM ledger_holds ORDER BY taken_ms, id")]
+    highest = max(row[0] for row in query(store, "SELECT held_tokens + spent_tokens FROM ledger_scopes"))
     store.close()
 
     assert [worker.returncode for worker in workers] == [0] * 4
@@ -135,19 +134,20 @@ def test_many_processes_share_one_cap_and_never_pass_it(tmp_path: Path) -> None:
     # The cap was reached (no hold of 20 fits any more), and holds of all processes lie between one another.
     assert caps.tokens - usage.spent.tokens < 20
     assert refused > 0
-    owners = [owner for (owner,) in query(tmp_path, "SELECT owner FROM ledger_holds ORDER BY rowid")]
     assert sum(before != after for before, after in itertools.pairwise(owners)) > len(workers)
-    highest = max(row[0] for row in query(tmp_path, "SELECT held_tokens + spent_tokens FROM ledger_scopes"))
     assert highest <= caps.tokens
 
 
-def test_processes_killed_at_random_moments_leave_real_within_booked_within_cap(tmp_path: Path) -> None:
+def test_processes_killed_at_random_moments_leave_real_within_booked_within_cap(
+    tmp_path: Path, store_url: str | None
+) -> None:
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}")
     caps = Amounts(tokens=2500, gpu_ms=100_000)
-    store, ledger = open_project(tmp_path, caps)
+    store, ledger = open_project(tmp_path, store_url, caps)
     # A program of its own, so that what is forked has one thread.
-    subprocess.run([sys.executable, __file__, "kill", str(tmp_path), str(seed)], check=True, timeout=120)
+    killing = [sys.executable, __file__, "kill", str(tmp_path), store_url or "", str(seed)]
+    subprocess.run(killing, check=True, timeout=120)
 
     before = ledger.usage("project")
     assert before.held.plus(before.spent).first_above(caps) is None
@@ -160,18 +160,19 @@ def test_processes_killed_at_random_moments_leave_real_within_booked_within_cap(
     with open(os.devnull, "wb") as nowhere:
         refused = spend(ledger, "project", tmp_path, "last", 1000, nowhere.fileno())
     booked = ledger.usage("project").spent
+    if store_url is None:
+        assert query(store, "PRAGMA integrity_check") == [("ok",)]
     store.close()
 
     assert refused > 0
     assert really_used(tmp_path).first_above(booked) is None
     assert booked.first_above(caps) is None
     assert caps.tokens - booked.tokens < 20
-    assert query(tmp_path, "PRAGMA integrity_check") == [("ok",)]
 
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["take part", folder, name]:
-            take_part(Path(folder), name)
-        case ["kill", folder, seed]:
-            kill_one_after_another(Path(folder), int(seed))
+        case ["take part", folder, url, name]:
+            take_part(Path(folder), url or None, name)
+        case ["kill", folder, url, seed]:
+            kill_one_after_another(Path(folder), url or None, int(seed))

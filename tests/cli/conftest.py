@@ -12,14 +12,9 @@ from pathlib import Path
 import pytest
 
 from agentflow.cli.main import run
+from agentflow.testing import Bench
 
 TOOLS = '''
-import asyncio
-from typing import Any
-
-from agentflow import Amounts, Artifact, Call, tool
-
-
 @tool(estimate=lambda name, times=1, extra=None: Amounts())
 def greet(name: str, times: int = 1, extra: dict[str, Any] | None = None) -> dict[str, Any]:
     """Greet."""
@@ -66,9 +61,6 @@ def verify() -> dict[str, Any]:
     return {"predicted_distance_m": 0.013, "true_distance_m": 0.41, "cup_touched": True}
 '''
 GUARDRAILS = '''
-from agentflow import Subject, Verdict, guardrail
-
-
 @guardrail(hooks=["tool_args"])
 def no_evil(subject: Subject) -> Verdict:
     """Deny names that are evil."""
@@ -120,10 +112,7 @@ workflows:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project's folder, which is the current one."""
-    for folder, name, text in (("tools", "t", TOOLS), ("guardrails", "g", GUARDRAILS)):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / f"{name}.py").write_text(text)
-    (tmp_path / "workflows.yaml").write_text(WORKFLOWS)
+    Bench(tmp_path).write_file(WORKFLOWS, tools=TOOLS, guardrails=GUARDRAILS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     return tmp_path

@@ -45,11 +45,11 @@ def test_a_rejected_run_ends_with_the_comment_as_its_reason(project, agentflow):
     assert "status 'refused'" in again.err
 
 
-def test_a_waiting_run_is_not_resumed_without_a_decision(project, agentflow):
+def test_a_waiting_run_that_is_resumed_without_a_decision_waits_on(project, agentflow):
     waiting(agentflow)
     said = agentflow("resume", "last")
-    assert said.code == 2
-    assert "agentflow approve" in said.err
+    assert said.code == 6
+    assert "agentflow approve" in said.out
 
 
 def test_a_person_at_the_terminal_is_asked_right_away(project):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from agentflow.testing import envelopes
+
 BUY = """
 @tool(
     estimate=lambda n: Amounts(tokens=10 * n),
@@ -39,10 +41,9 @@ def test_without_room_a_run_that_degrades_gives_up_rungs_and_says_which(run: Any
     assert result.status == "exhausted"  # 5 are left, and the last rung needs 10
     assert bench.calls == ["buy:2"]
     assert result.steps["one"]["status"] == "degraded"
-    flow = bench.opened[0]
-    first, second = (r.envelope for r in flow.workshop.store.steps(result.run_id) if r.path in ("one", "two"))
-    assert first.rungs == ["4 → 2"]
-    assert (second.status, second.rungs) == ("exhausted", ["4 → 2", "2 → 1"])
+    found = envelopes(result)
+    assert found["one"].rungs == ["4 → 2"]
+    assert (found["two"].status, found["two"].rungs) == ("exhausted", ["4 → 2", "2 → 1"])
 
 
 def test_a_degraded_step_leaves_a_usable_run_that_says_so(run: Any) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from typing import Any
 
 import pytest
 
-from agentflow.core.errors import InvalidInputError
+from agentflow.core.errors import ApprovalExpiredError, InvalidInputError
 
 WORK = """
 import random
@@ -101,12 +102,11 @@ def test_an_empty_list_is_no_failure(run: Any) -> None:
 
 def test_a_foreach_over_something_else_says_so(run: Any) -> None:
     result = run(
-        '- {id: each, foreach: {in: inputs.n, as: n}, use: t.work, with: {n: "${{ n }}"}}\n',
-        head="inputs: {n: {type: object}}\n",
-        inputs={"n": {}},
+        "- {id: one, use: t.work, with: {n: 1}}\n"
+        '- {id: each, foreach: {in: steps.one.output.n, as: n}, use: t.work, with: {n: "${{ n }}"}}\n',
         tools=WORK,
     )
-    assert str(result.error) == "step 'each': foreach.in: found dict; allowed: a list."
+    assert str(result.error) == "step 'each': foreach.in: found int; allowed: a list."
 
 
 def test_the_best_is_selected_and_what_failed_or_has_no_score_is_left_out(run: Any, bench: Any) -> None:
@@ -191,12 +191,14 @@ def test_a_run_waits_for_a_person_and_repeats_nothing_after_the_decision(run: An
     waiting = run(ASK % ("1 < 2", ""), tools=WORK)
     flow = bench.opened[0]
     assert (waiting.status, bench.calls) == ("waiting", ["work:1"])
-    assert waiting.question["message"] == "Go on with 10?"
-    assert waiting.question["show"] == {"steps.first.output": {"n": 10}}
+    assert waiting.questions[0].message == "Go on with 10?"
+    assert waiting.questions[0].shown == {"steps.first.output": {"n": 10}}
     assert flow.get(waiting.run_id).status == "waiting"
     done = flow.decide(waiting.run_id, "approve", by="Ada", comment="fine")
     assert (done.status, bench.calls) == ("succeeded", ["work:1", "work:2"])
-    assert done.steps["ok"]["output"] == {"decision": "approve", "by": "Ada", "comment": "fine"}
+    assert done.steps["ok"]["output"] == {
+        "decision": "approve", "by": "Ada", "comment": "fine", "answers": {}, "digest": waiting.questions[0].digest,
+    }  # fmt: skip
     with pytest.raises(InvalidInputError, match="status 'succeeded'; allowed: a run that waits"):
         flow.decide(waiting.run_id, "approve", by="Ada")
 
@@ -226,8 +228,7 @@ def test_only_the_two_decisions_exist_and_a_waiting_run_needs_one(run: Any, benc
     flow = bench.opened[0]
     with pytest.raises(InvalidInputError, match="'yes'; allowed: approve or reject"):
         flow.decide(waiting.run_id, "yes", by="Ada")
-    with pytest.raises(InvalidInputError, match="found no decision"):
-        flow.resume(waiting.run_id)
+    assert flow.resume(waiting.run_id).status == "waiting"
     assert flow.get(waiting.run_id).status == "waiting"
 
 
@@ -235,9 +236,14 @@ def test_only_the_two_decisions_exist_and_a_waiting_run_needs_one(run: Any, benc
 def test_a_decision_that_comes_too_late_counts_as_the_file_says(
     run: Any, bench: Any, word: str, status: str
 ) -> None:
-    waiting = run(ASK % ("1 < 2", f", timeout: 0.001, on_timeout: {word}"), tools=WORK)
+    waiting = run(ASK % ("1 < 2", f", timeout: 24h, on_timeout: {word}"), tools=WORK)
+    with sqlite3.connect(bench.root / ".agentflow" / "agentflow.db") as database:
+        database.execute("UPDATE approvals SET expires_ms = 1")
+    database.close()
     other = "approve" if word == "reject" else "reject"
-    done = bench.opened[0].decide(waiting.run_id, other, by="Ada")
+    with pytest.raises(ApprovalExpiredError):
+        bench.opened[0].decide(waiting.run_id, other, by="Ada")
+    done = bench.opened[0].resume(waiting.run_id)
     assert done.status == status
     if word == "reject":
         assert "rejected by timeout: nobody decided in time" in str(done.error)
@@ -287,28 +293,8 @@ def write(*, call: Call) -> dict[str, Any]:
     assert result.status == "succeeded", result.error
     kept = result.steps["file"]["output"]["kept"]
     assert kept["artifact"].startswith("artifact:")
-    assert json.loads(json.dumps(result.steps)) == result.steps
-    assert (bench.root / ".agentflow" / "checkpoints.db").stat().st_size < 200_000
+    assert json.loads(json.dumps(result.steps, default=list)) == result.steps
+    checkpoint = bench.opened[0].workshop.store.get_checkpoint(result.run_id)
+    assert (checkpoint.kind, len(checkpoint.data) < 2_000) == ("msgpack", True)
     (artifact,) = bench.opened[0].workshop.store.artifacts(result.run_id)
     assert (artifact.uri, artifact.bytes) == (kept["artifact"], 500_000)
-
-
-@pytest.mark.parametrize(
-    ("step", "message"),
-    [
-        ("{id: one, use: t.work, with: {n: 1}, cache: true}", "step 'one': cache: found true"),
-        ("{id: one, workflow: other}", "step 'one': found a workflow within a workflow"),
-        (
-            "{id: one, use: t.work, with: {n: 1}, budget: {tokens: 1, on_exhausted: pause}}",
-            "step 'one': budget.on_exhausted: found 'pause'",
-        ),
-    ],
-)
-def test_what_no_run_does_yet_is_refused_before_anything_begins(bench: Any, step: str, message: str) -> None:
-    bench.write(f"- {step}\n", tools=WORK)
-    file = bench.root / "workflows.yaml"
-    file.write_text(file.read_text() + "  other: {steps: [{id: x, use: echo, with: {value: 1}}]}\n")
-    flow = bench.open()
-    with pytest.raises(InvalidInputError, match=message):
-        flow.run("work")
-    assert flow.runs() == []

@@ -66,5 +66,10 @@ def test_validating_the_reference_project_loads_nothing_heavy(loaded_by):
     assert not loaded & HEAVY
 
 
+def test_what_workflows_are_tested_with_needs_neither_torch_nor_a_test_framework(loaded_by):
+    loaded = loaded_by("import agentflow.testing")
+    assert not loaded & {"torch", "mujoco", "av", "pytest", "langgraph", "xllamacpp", "langchain_core"}
+
+
 def test_this_file_would_see_a_heavy_library(loaded_by):
     assert "sqlmodel" in loaded_by("import agentflow.store.store") & HEAVY

@@ -1,4 +1,4 @@
-"""What ``import agentflow`` offers: one sorted list of names, each of them real and documented."""
+"""What ``import agentflow`` and ``agentflow.testing`` offer: sorted names, each of them real and documented."""
 
 import ast
 import inspect
@@ -10,6 +10,7 @@ from types import FunctionType
 import pytest
 
 import agentflow
+from agentflow import testing
 
 LAZY = [name for name in agentflow.__all__ if name != "__version__"]
 
@@ -58,6 +59,19 @@ def test_what_the_public_classes_offer_is_documented_too():
     }
     assert offered
     assert [name for name, member in offered.items() if not inspect.getdoc(member)] == []
+
+
+def test_the_names_for_testing_are_sorted_there_and_documented():
+    assert testing.__all__ == sorted(set(testing.__all__))
+    offered = {name: getattr(testing, name) for name in testing.__all__}
+    for name, value in list(offered.items()):
+        members = vars(value).items() if inspect.isclass(value) else ()
+        offered |= {
+            f"{name}.{member}": each
+            for member, each in members
+            if not member.startswith("_") and isinstance(each, FunctionType | classmethod | property)
+        }
+    assert [name for name, value in offered.items() if not inspect.getdoc(value)] == []
 
 
 def test_an_unknown_name_is_an_attribute_error_that_says_it():

@@ -12,7 +12,14 @@ import pytest
 
 from agentflow.core.errors import InvalidInputError
 from agentflow.sdk import Agentflow
-from agentflow.tracing.read import read_trace
+from agentflow.testing import (
+    assert_booked_once,
+    assert_guard_ran,
+    assert_span_order,
+    assert_spent,
+    envelopes,
+    spans,
+)
 
 ROOT = Path(__file__).parents[2]
 SENTENCE = "push the red block 20 cm to the left, keep away from the glass"
@@ -62,33 +69,33 @@ def test_each_guardrail_that_the_file_asks_for_has_judged(pushed: Any) -> None:
         ("trusted_horizon", "predicted_state"),
     }
     assert all(row["effective"] for row in rows.values())
-    steps = {v.step for v in pushed.verdicts if v.guardrail == "robot_arm.keep_out"}
-    assert {"plan", "simulate[0]"} <= steps
+    for step in ("plan", "simulate[0]"):
+        assert_guard_ran(pushed, "robot_arm.keep_out", at="action", step=step)
+        assert_guard_ran(pushed, "robot_arm.keep_out", at="predicted_state", step=step)
 
 
-def test_the_bill_is_the_sum_of_its_calls_and_nothing_stays_held(flow: Agentflow, pushed: Any) -> None:
-    steps = flow.workshop.store.steps(pushed.run_id)
-    assert pushed.usage.spent.gpu_ms == sum(step.envelope.usage.gpu_ms for step in steps) > 0
-    assert pushed.usage.spent.frames == sum(step.envelope.usage.frames for step in steps) > 0
-    held = pushed.usage.held
-    assert (held.tokens, held.micro_usd, held.gpu_ms, held.frames, held.wall_ms) == (0, 0, 0, 0, 0)
+def test_the_bill_is_the_sum_of_its_calls_and_nothing_stays_held(pushed: Any) -> None:
+    assert_booked_once(pushed)
+    assert pushed.usage.spent.gpu_ms > 0
+    assert pushed.usage.spent.frames > 0
 
 
 def test_every_step_prediction_check_and_booking_has_its_span(pushed: Any) -> None:
-    trace = read_trace(pushed.trace_path)
-    names = {span.name for span in trace.walk()}
+    found = spans(pushed)
+    names = {span.name for span in found}
     assert {
         "invoke_workflow plan_push", "step input", "step plan", "plan planner", "step plan/predict[1]",
         "step simulate", "step simulate[0]", "execute_tool robot_arm.what_if", "step choose",
         "evaluate robot_arm.goal_distance", "execute_tool robot_arm.render", "budget.reserve", "budget.settle",
         "run_guardrail trusted_horizon", "step output",
     } <= names  # fmt: skip
-    parents = {child.name: span.name for span in trace.walk() for child in span.children}
+    parents = {child.name: span.name for span in found for child in span.children}
     assert parents["step simulate[0]"] == "step simulate"
     assert parents["step plan/predict[1]"] == "plan planner"
     assert parents["plan planner"] == "step plan"
     assert parents["evaluate robot_arm.goal_distance"] == "step choose"
-    assert all(span.attributes.get("openinference.span.kind") for span in trace.walk())
+    assert all(span.attributes.get("openinference.span.kind") for span in found)
+    assert_span_order(pushed, "run_guardrail trusted_horizon", before="execute_tool robot_arm.render")
 
 
 def test_state_stays_small_however_large_a_rollout_is(flow: Agentflow, pushed: Any) -> None:
@@ -207,6 +214,5 @@ def test_a_budget_without_room_for_the_plan_is_degraded_first_and_then_ends_in_o
         result = opened.run("plan_push", goal=SENTENCE, candidates=16)
         assert (result.status, result.error.exit_code) == ("exhausted", 4)
         assert "gpu_ms would pass its cap" in str(result.error)
-        steps = {step.path: step.envelope for step in opened.workshop.store.steps(result.run_id)}
-        assert steps["plan/predict[1]"].rungs[0] == "16 → 8 candidates"
-        assert result.usage.spent.gpu_ms == 0
+        assert envelopes(result)["plan/predict[1]"].rungs[0] == "16 → 8 candidates"
+        assert_spent(result, gpu_ms=0)

@@ -58,13 +58,6 @@ ENVELOPE = Envelope(
 )
 
 
-@pytest.fixture
-def store(tmp_path: Path):
-    opened = Store.open(tmp_path / ".agentflow")
-    yield opened
-    opened.close()
-
-
 def record(
     store: Store, *, run: str = "r1", path: str = "simulate", iteration: str = "", envelope=ENVELOPE
 ) -> bool:
@@ -183,19 +176,20 @@ def test_what_shares_a_transaction_is_written_together_or_not_at_all(store: Stor
     assert (store.steps("r1"), store.verdicts("r1"), store.artifacts("r1")) == ([], [], [])
 
 
-def test_records_outlive_the_process_that_wrote_them(tmp_path: Path) -> None:
+def test_records_outlive_the_process_that_wrote_them(tmp_path: Path, store_url: str | None) -> None:
     with_kill = """
 import os, signal, sys
 from pathlib import Path
 from agentflow.core.records import Envelope, StepStatus
 from agentflow.store.store import Store
-store = Store.open(Path(sys.argv[1]))
+store = Store.open(Path(sys.argv[1]), sys.argv[2] or None)
 store.create_run("r1", "w", "d", {})
 store.record_step("r1", "plan", "", "d", Envelope(status=StepStatus.OK, output=1), started_ms=0)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    ended = subprocess.run([sys.executable, "-c", with_kill, str(tmp_path)], check=False, timeout=60)
-    store = Store.open(tmp_path)
+    command = [sys.executable, "-c", with_kill, str(tmp_path), store_url or ""]
+    ended = subprocess.run(command, check=False, timeout=60)
+    store = Store.open(tmp_path, store_url)
     assert ended.returncode == -9
     assert [step.envelope.output for step in store.steps("r1")] == [1]
     store.close()
@@ -267,14 +261,14 @@ def test_a_locked_database_is_an_error_that_names_it(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_transaction_inside_a_transaction_is_an_error_and_no_deadlock(tmp_path: Path) -> None:
-    store = Store.open(tmp_path, busy_ms=1)
+def test_a_transaction_inside_a_transaction_is_an_error_and_no_deadlock(store: Store) -> None:
     with (
         store.transaction(),
         pytest.raises(StorageError, match="another transaction of this process is open"),
     ):
         store.create_run("r1", "w", "d", {})
-    store.close()
+    store.create_run("r2", "w", "d", {})
+    assert [run.id for run in store.list_runs()] == ["r2"]
 
 
 def test_a_disk_that_fills_up_is_an_error_and_loses_nothing_that_was_written(tmp_path: Path) -> None:

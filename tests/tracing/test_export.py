@@ -5,17 +5,28 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from agentflow.core.amounts import Amounts
+from agentflow.core.errors import BudgetExceededError
 from agentflow.core.protocols import Completion
-from agentflow.core.records import Score, ScoreRecord
+from agentflow.core.records import (
+    Envelope,
+    GuardAction,
+    GuardRecord,
+    Score,
+    ScoreRecord,
+    StepStatus,
+    VerdictType,
+)
 from agentflow.tracing.export import Exporters
 from agentflow.tracing.read import read_trace
 from agentflow.tracing.tracer import start_tracing
@@ -23,14 +34,17 @@ from agentflow.tracing.tracer import start_tracing
 
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    for signal in ("", "_TRACES", "_LOGS"):
+    for signal in ("", "_TRACES", "_LOGS", "_METRICS"):
         for setting in ("ENDPOINT", "HEADERS", "TIMEOUT", "COMPRESSION", "PROTOCOL"):
             monkeypatch.delenv(f"OTEL_EXPORTER_OTLP{signal}_{setting}", raising=False)
     for name in (
         "OTEL_TRACES_EXPORTER",
         "OTEL_LOGS_EXPORTER",
+        "OTEL_METRICS_EXPORTER",
         "OTEL_SERVICE_NAME",
         "OTEL_RESOURCE_ATTRIBUTES",
+        "OTEL_SDK_DISABLED",
+        "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
     ):
         monkeypatch.delenv(name, raising=False)
 
@@ -56,6 +70,22 @@ class Collector(ThreadingHTTPServer):
             if path == "/v1/logs":
                 for group in ExportLogsServiceRequest.FromString(body).resource_logs:
                     found += [record for scope in group.scope_logs for record in scope.log_records]
+        return found
+
+    def metrics(self) -> dict[str, dict[tuple[object, ...], float]]:
+        """The last points of each metric, by the values of their attributes: counts' sums, histograms' counts."""
+        found: dict[str, dict[tuple[object, ...], float]] = {}
+        for path, body, _ in self.received:
+            if path == "/v1/metrics":
+                for group in ExportMetricsServiceRequest.FromString(body).resource_metrics:
+                    for metric in (metric for scope in group.scope_metrics for metric in scope.metrics):
+                        found[metric.name] = {
+                            tuple(attributes(point).values()): point.as_int or point.as_double
+                            for point in metric.sum.data_points
+                        } | {
+                            tuple(attributes(point).values()): point.count
+                            for point in metric.histogram.data_points
+                        }
         return found
 
 
@@ -148,6 +178,55 @@ def test_a_score_is_sent_as_an_event_of_what_was_evaluated(
     assert attributes(event)["gen_ai.evaluation.score.value"] == 0.5
 
 
+def test_what_runs_use_and_how_they_end_is_counted_without_their_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with collecting() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        exporters = Exporters.from_environment()
+        for number in range(2):
+            a_run(tmp_path / str(number), exporters, f"run-{number}")
+        a_guarded_step(tmp_path, exporters)
+        exporters.close(within_s=30)
+    assert collector.metrics() == {
+        "gen_ai.client.token.usage": {
+            ("chat", "openai", "planner", "input"): 2,
+            ("chat", "openai", "planner", "output"): 2,
+        },
+        "gen_ai.client.operation.duration": {("chat", "openai", "planner"): 2},
+        "gen_ai.workflow.duration": {("plan_push",): 2},
+        "gen_ai.execute_tool.duration": {("robot_arm.what_if", "ValueError"): 1},
+        "agentflow.step.duration": {("agent",): 2, ("use", "failed", "Tool"): 1},
+        "agentflow.guardrail.verdicts": {("keep_out", "action", "deny", "block"): 1},
+        "agentflow.budget.denials": {(): 1},
+        "agentflow.budget.booked.tokens": {(): 42},
+        "agentflow.evaluation.score": {("goal",): 2},
+    }
+
+
+def a_guarded_step(folder: Path, exporters: Exporters) -> None:
+    tracer = start_tracing("guarded", folder, exporters=exporters)
+    with tracer.step("simulate", kind="use") as step:
+        with tracer.guardrail("keep_out", hook="action") as guard:
+            guard.verdict(
+                GuardRecord(
+                    guardrail="keep_out",
+                    hook="action",
+                    step="simulate",
+                    verdict=VerdictType.DENY,
+                    action=GuardAction.BLOCK,
+                )
+            )
+        with suppress(BudgetExceededError), tracer.reserve("run:guarded"):
+            raise BudgetExceededError("run:guarded", "tokens", 30, 20, 100)
+        with suppress(ValueError), tracer.tool("robot_arm.what_if"):
+            raise ValueError("bad")
+        with tracer.settle("run:guarded") as settle:
+            settle.settled(Amounts(tokens=42), Amounts())
+        step.envelope(Envelope(status=StepStatus.FAILED, error_kind="Tool", error="bad"))
+    tracer.close()
+
+
 def test_the_resource_is_named_by_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with collecting() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{collector.url}/v1/traces")
@@ -181,7 +260,7 @@ def test_an_endpoint_that_refuses_neither_fails_a_run_nor_writes_to_the_terminal
         exporters = Exporters.from_environment()
         assert a_run(tmp_path, exporters) == WHOLE
         exporters.close(within_s=30)
-    assert sorted({path for path, _, _ in collector.received}) == ["/v1/logs", "/v1/traces"]
+    assert sorted({path for path, _, _ in collector.received}) == ["/v1/logs", "/v1/metrics", "/v1/traces"]
     assert capfd.readouterr() == ("", "")
 
 
@@ -224,7 +303,56 @@ def test_without_an_endpoint_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setenv("OTEL_TRACES_EXPORTER", "none")
     monkeypatch.setenv("OTEL_LOGS_EXPORTER", "none")
+    monkeypatch.setenv("OTEL_METRICS_EXPORTER", "none")
     assert Exporters.from_environment() == Exporters()
+
+
+def test_a_switched_off_sdk_sends_nothing_and_the_file_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
+    exporters = Exporters.from_environment()
+    assert exporters == Exporters()
+    assert a_run(tmp_path, exporters) == WHOLE
+
+
+def test_the_limits_of_the_environment_hold_for_what_is_sent_and_the_file_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with collecting() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        monkeypatch.setenv("OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", "4")
+        monkeypatch.setenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "5")
+        exporters = Exporters.from_environment()
+        tracer = start_tracing("run-1", tmp_path, exporters=exporters)
+        with tracer.tool("robot_arm.what_if"):
+            pass
+        tracer.close()
+        exporters.close(within_s=30)
+    (sent,) = collector.spans()
+    (written,) = read_trace(tracer.path).roots
+    assert written.attributes["gen_ai.tool.name"] == "robot_arm.what_if"
+    assert attributes(sent) == {
+        name: said[:4] if isinstance(said, str) else said
+        for name, said in list(written.attributes.items())[-5:]
+    }
+    assert sent.dropped_attributes_count == len(written.attributes) - 5
+
+
+class Broken(SpanProcessor):
+    def on_end(self, span: ReadableSpan) -> None:
+        raise ValueError(f"cannot take {span.name}")
+
+
+def test_a_processor_that_fails_fails_no_run_and_is_said(tmp_path: Path) -> None:
+    exporters = Exporters(spans=Broken())
+    tracer = start_tracing("r", tmp_path, exporters=exporters)
+    with tracer.run("w"):
+        pass
+    tracer.close()
+    assert [span.name for span in read_trace(tracer.path).walk()] == ["invoke_workflow w"]
+    assert tracer.problems == ("the span 'invoke_workflow w' is not exported: cannot take invoke_workflow w",)
 
 
 def test_settings_that_make_no_sense_fail_no_run_and_are_said(

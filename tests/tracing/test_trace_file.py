@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import resource
 import signal
 import subprocess
@@ -9,7 +10,10 @@ import sys
 import threading
 from pathlib import Path
 
-from agentflow.tracing.read import Trace, read_trace
+import numpy as np
+
+from agentflow.core.records import Score, ScoreRecord
+from agentflow.tracing.read import Trace, last_span, read_trace
 from agentflow.tracing.tracer import start_tracing
 
 
@@ -135,3 +139,103 @@ def test_text_that_cannot_be_encoded_is_written_without_what_cannot(tmp_path: Pa
     (span,) = read_trace(tracer.path).roots
     assert (span.attributes["input.value"], span.attributes["nan"]) == ("half a pair ? ü", "nan")
     assert tracer.problems == ()
+
+
+def test_a_run_that_goes_on_is_linked_to_the_span_that_ended_last(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl"
+    assert last_span(path) is None
+    first = start_tracing("r", tmp_path)
+    with first.run("w") as run:
+        with first.step("s", kind="use") as step:
+            before = last_span(path)
+            with first.evaluate("goal") as measured:
+                measured.score(ScoreRecord(scorer="goal", step="s", score=Score(value=0.5)))
+        killed = last_span(path)
+    first.close()
+    path.write_bytes(path.read_bytes() + b'\n{"type":"span","trace_id":"no","span_id":7}\n{"type":"span","tr')
+    second = start_tracing("r", tmp_path)
+    ended = last_span(path)
+    with second.run("w", resumed_from=ended):
+        pass
+    second.close()
+
+    assert before is None
+    assert killed == (run.trace_id, step.span_id)
+    assert ended == (run.trace_id, run.span_id)
+    again = read_trace(path).roots[-1]
+    assert again.links == [{"trace_id": run.trace_id, "span_id": run.span_id}]
+    assert again.trace_id != run.trace_id
+    assert again.attributes["agentflow.run.resumed"] is True
+
+
+def test_the_last_span_is_found_behind_lines_longer_than_what_is_read_at_once(tmp_path: Path) -> None:
+    tracer = start_tracing("r", tmp_path, capture=True)
+    with tracer.step("s", kind="use") as step:
+        step.set({f"a{number}": "ü" * 8_000 for number in range(20)})
+    tracer.close()
+    with tracer.path.open("ab") as file:
+        file.write(b"\n" * 70_000 + b'{"type":"event"}\n' * 10_000)
+    assert last_span(tracer.path) == (step.trace_id, step.span_id)
+
+
+def test_ids_differ_after_a_fork(tmp_path: Path) -> None:
+    program = """
+import os, sys
+from pathlib import Path
+from agentflow.tracing.tracer import start_tracing
+tracer = start_tracing("r", Path(sys.argv[1]))
+child = os.fork()
+for number in range(3):
+    with tracer.run("w"):
+        pass
+if child:
+    os.waitpid(child, 0)
+"""
+    subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=True, timeout=60)
+    spans = read_trace(tmp_path / "trace.jsonl").roots
+    assert len(spans) == len({span.span_id for span in spans}) == len({span.trace_id for span in spans}) == 6
+
+
+class Unspeakable:
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+def test_nothing_that_is_said_fails_the_work(tmp_path: Path) -> None:
+    loop: list[object] = []
+    loop.append(loop)
+    tracer = start_tracing("r", tmp_path, capture=True)
+    with tracer.step("s", kind="use", inputs=Unspeakable()) as span:
+        span.output(loop)
+        span.set({"huge": 2**64, "endless": 10**5_000, "keys": {(1, 2): 3}, "seven": np.float64(7.5)})
+        span.set({"texts": ["a", "b \ud800"], "small": -(2**63)})
+    with tracer.step("t", kind="use") as span:
+        span.fail("Bad", "half a pair \udfff")
+    tracer.close()
+    first, second = read_trace(tracer.path).roots
+    said = {name: value for name, value in first.attributes.items() if "." not in name}
+    assert first.attributes["input.value"] == "[Unspeakable without a text: ValueError]"
+    assert first.attributes["output.value"] == "[list without a text: ValueError]"
+    assert said == {
+        "huge": str(2**64),
+        "endless": "[int without a text: ValueError]",
+        "keys": "[dict without a text: TypeError]",
+        "seven": 7.5,
+        "texts": ["a", "b ?"],
+        "small": -(2**63),
+    }
+    assert second.status_message == "half a pair ?"
+    assert tracer.problems == ()
+
+
+def test_ids_differ_though_a_run_seeds_python(tmp_path: Path) -> None:
+    seen = set()
+    for number in range(3):
+        random.seed(7)
+        before = random.getstate()
+        tracer = start_tracing("run-1", tmp_path / str(number))
+        with tracer.run("w") as root:
+            seen |= {root.trace_id, root.span_id}
+        tracer.close()
+        assert random.getstate() == before
+    assert len(seen) == 6

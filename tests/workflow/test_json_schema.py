@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from agentflow.workflow.json_schema import build_schema, main, schema_text
+from agentflow.workflow.loader import load_workflow_text
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,9 +58,47 @@ def test_the_schema_takes_the_design_and_refuses_what_the_loader_refuses(
         {"id": "a"},
         {"id": "a", "use": "t", "approval": {"message": "ok"}},
         {"id": "a", "foreach": {"in": "x"}},
+        {"id": "a", "foreach": {"in": "x"}, "approval": {"message": "ok"}},
+        {"id": "a", "use": "t", "output": {"type": "text"}},
+        {"id": "a", "use": "t", "timeout": "15min"},
         {"id": "a-b", "use": "t"},
         {"id": "a", "use": "t", "unknown": 1},
         {"id": "a", "use": "t", "budget": {"tokens": -1}},
     ):
         wrong = {"version": 1, "workflows": {"w": {"steps": [step]}}}
         assert not check(path, wrong, tmp_path), step
+
+
+def test_the_schema_takes_what_the_loader_takes_of_types_defaults_and_outputs(tmp_path: Path) -> None:
+    path = tmp_path / "schema.json"
+    main([str(path)])
+    file = {
+        "version": 1,
+        "types": {
+            "Body": {"type": "object", "fields": {"name": "string", "place": {"type": "list of number"}}},
+            "Scene": {
+                "type": "object",
+                "fields": {"bodies": {"type": "array", "items": "Body"}},
+                "values": "any",
+            },
+        },
+        "defaults": {"retry": {"attempts": 2}, "timeout": 30, "max_parallel": 4, "on_error": "collect"},
+        "workflows": {
+            "w": {
+                "inputs": {"scene": "Scene", "n": {"type": "integer", "optional": True}},
+                "steps": [
+                    {"id": "a", "use": "t", "output": "Scene", "timeout": "1m30s"},
+                    {"id": "b", "approval": {"message": "ok", "answers": {"fps": "integer"}}},
+                    {"id": "c", "foreach": {"in": "[1]"}, "workflow": "v"},
+                ],
+                "outputs": {
+                    "x": 1,
+                    "y": {"value": "${{ run.id }}", "type": "string"},
+                    "z": {"value": 1, "of": 2},
+                },
+            },
+            "v": {"steps": [{"id": "a", "use": "t"}]},
+        },
+    }
+    load_workflow_text(json.dumps(file))
+    assert check(path, file, tmp_path)
