@@ -102,7 +102,7 @@ def test_an_empty_list_is_no_failure(run: Any) -> None:
 def test_a_foreach_over_something_else_says_so(run: Any) -> None:
     result = run(
         '- {id: each, foreach: {in: inputs.n, as: n}, use: t.work, with: {n: "${{ n }}"}}\n',
-        head="inputs: {n: {type: object}}\n",
+        head="inputs: {n: {type: any}}\n",
         inputs={"n": {}},
         tools=WORK,
     )
