@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,11 @@ class RunContext:
     limited: dict[str, bool] = field(default_factory=dict)
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set, and replaced by a new one, whenever a hold is settled."""
+
+    @cached_property
+    def scratch(self) -> Path:
+        """Where calls put what they do not keep."""
+        return self.folder / "scratch"
 
     @property
     def watched(self) -> bool:

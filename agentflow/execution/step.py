@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentflow.budget.ledger import Hold, Settlement
-from agentflow.core.amounts import DIMENSIONS, Amounts
+from agentflow.core.amounts import DIMENSIONS, NOTHING, Amounts
 from agentflow.core.errors import (
     AgentflowError,
     BudgetExceededError,
@@ -46,6 +46,8 @@ from agentflow.execution.metering import CallMeter
 from agentflow.guard.engine import Checked
 from agentflow.store.store import now_ms
 
+NO_COST = Settlement(NOTHING, NOTHING)
+
 LARGEST_OUTPUT_CHARACTERS = 1_000_000
 """Of a step's output as JSON: state is copied into every checkpoint, so what is larger belongs into a file."""
 
@@ -60,7 +62,7 @@ class _Progress:
 
     digest: str = ""
     attempts: int = 0
-    usage: Amounts = field(default_factory=Amounts)
+    usage: Amounts = NOTHING
     verdicts: list[GuardRecord] = field(default_factory=list)
     scores: list[ScoreRecord] = field(default_factory=list)
     artifacts: list[Artifact] = field(default_factory=list)
@@ -234,7 +236,7 @@ class _Envelope:
         if not _beside_wall(settlement.overrun):
             return
         over = settlement.overrun.model_copy(update={"wall_ms": 0})
-        if dimension := over.first_above(Amounts()):
+        if dimension := over.first_above(NOTHING):
             asked = getattr(hold.amounts, dimension)
             raise BudgetExceededError(
                 self.call.scope, dimension, asked + getattr(over, dimension), asked, asked
@@ -242,7 +244,7 @@ class _Envelope:
 
     async def _body(self, inputs: dict[str, Any], meter: CallMeter, wall_s: float | None) -> Any:
         context, call = self.context, self.call
-        ticket = Call.model_construct(  # of our own values: nothing in it is to be checked
+        ticket = Call(
             run_id=context.run_id,
             step=call.path,
             seed=context.seed,
@@ -251,7 +253,7 @@ class _Envelope:
             progress=lambda text, done=0, total=0: context.emit(
                 "progress", call.path, text, done=done, total=total
             ),
-            scratch=context.folder / "scratch",
+            scratch=context.scratch,
             run=self._view,
         )
         limits = [limit for limit in (call.timeout_s, wall_s) if limit is not None]
@@ -314,11 +316,11 @@ class _Envelope:
         key = f"{context.run_id}/{call.path}/{call.iteration}/{done.digest[:16]}/{done.attempts}"
         while True:
             amounts = call.estimate(inputs)
+            if not _beside_wall(amounts) and not (call.books_wall and context.wall_limited(call.scope)):
+                return context.ledger.nothing(call.scope, key), inputs  # time is booked when it has passed
             if call.books_wall:
                 amounts = amounts.plus(Amounts(wall_ms=wall_ms))
             settled = context.settled
-            if self._nothing_to_hold(amounts):
-                return context.ledger.nothing(call.scope, key), inputs
             try:
                 with context.tracer.reserve(call.scope) as span:
                     hold = context.ledger.reserve(call.scope, amounts, key, lease=context.lease)
@@ -338,12 +340,6 @@ class _Envelope:
                     inputs = (await self._check(call.before, changed)).value
                     done.given_up.append(name)
 
-    def _nothing_to_hold(self, amounts: Amounts) -> bool:
-        """Whether it is nothing but time, which no cap limits: that is booked when it has passed."""
-        if _beside_wall(amounts):
-            return False
-        return not amounts.wall_ms or not self.context.wall_limited(self.call.scope)
-
     def _held_by_others(self, error: BudgetExceededError) -> bool:
         """Whether calls that run beside this one hold what it lacks, and may give some of it back."""
         if error.dimension not in DIMENSIONS or not self.context.holds:
@@ -357,9 +353,10 @@ class _Envelope:
         """Book what was used; a result is kept in the same transaction, so that it is never paid for twice."""
         context, call, done = self.context, self.call, self.so_far
         spent = meter.spent
-        if call.books_wall:
-            spent = spent.plus(Amounts(wall_ms=round((time.monotonic() - begin) * 1e3)))
-        done.usage = done.usage.plus(spent)
+        if call.books_wall and (wall_ms := round((time.monotonic() - begin) * 1e3)):
+            spent = spent.plus(Amounts(wall_ms=wall_ms))
+        if spent is not NOTHING:
+            done.usage = done.usage.plus(spent)
         try:
             if not hold.id:
                 return self._book(hold, spent, result)
@@ -371,20 +368,32 @@ class _Envelope:
             context.release(hold.id)
 
     def _book(self, hold: Hold, spent: Amounts, result: tuple[Any, list[Artifact]] | None) -> Settlement:
-        context, done = self.context, self.so_far
+        context = self.context
+        if not hold.id and spent is NOTHING:
+            self._keep(result, NO_COST, None)
+            return NO_COST
         with context.store.transaction(lease=context.lease) as transaction:
             settlement = context.ledger.settle(hold, spent, transaction)
-            if result is not None:
-                done.artifacts += result[1]
-                self._put(self._called(result[0], settlement), transaction)
-                done.paid = True
+            self._keep(result, settlement, transaction)
         return settlement
+
+    def _keep(
+        self, result: tuple[Any, list[Artifact]] | None, settlement: Settlement, transaction: Any
+    ) -> None:
+        if result is not None:
+            self.so_far.artifacts += result[1]
+            self._put(self._called(result[0], settlement), transaction)
+            self.so_far.paid = True
 
     def _called(self, output: Any, settlement: Settlement) -> Envelope:
         """Return what is recorded with the settlement: the outcome itself where nothing is left to be found."""
         call = self.call
         to_guard = call.after is not None and call.guards is not None and call.guards.at(call.after)
-        if to_guard or call.score is not None or settlement.overrun != Amounts():
+        if (
+            to_guard
+            or call.score is not None
+            or (settlement.overrun is not NOTHING and settlement.overrun != NOTHING)
+        ):
             return self._envelope(StepStatus.CALLED, output, None)
         status = StepStatus.DEGRADED if self._rungs() else StepStatus.OK
         self.so_far.recorded = self._envelope(status, output, None)
@@ -427,8 +436,7 @@ class _Envelope:
         return self._record(self._envelope(status, None, wrapped))
 
     def _record(self, envelope: Envelope) -> Envelope:
-        with self.context.store.transaction(lease=self.context.lease) as transaction:
-            self._put(envelope, transaction)
+        self._put(envelope, None)
         return envelope
 
     def _put(self, envelope: Envelope, transaction: Any) -> None:
@@ -442,6 +450,7 @@ class _Envelope:
             envelope,
             started_ms=self.started_ms,
             cache_key=self.so_far.cache_key,
+            lease=self.context.lease,
             transaction=transaction,
         )
 

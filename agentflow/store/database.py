@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from typing import Any, TypeVar
@@ -55,6 +55,13 @@ class Database(ABC):
     @abstractmethod
     def error(self, what: str, cause: BaseException) -> StorageError:
         """Return the error that says what the database refused."""
+
+    def alone(self, statement: Prepared, values: Mapping[str, Any]) -> bool:
+        """Execute one statement that is a transaction by itself; return whether it changed a row.
+
+        A database in which that is no cheaper than a transaction, or not as safe, does nothing.
+        """
+        return False
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
