@@ -121,3 +121,18 @@ def _same_kind(one: Type, other: Type) -> Type:
         name: _joined(one.fields[name], other.fields[name]) for name in one.fields if name in other.fields
     }
     return map_of(shared, ANY)
+
+
+_WANTED: dict[str, frozenset[str]] = {
+    "a condition": frozenset({"bool"}),
+    "a number": frozenset({"int", "double", "number"}),
+    "a list": frozenset({"list"}),
+    "text": frozenset({"string"}),
+}
+
+
+def misfit(found: Type, wanted: str) -> str:
+    """Return what is wrong where a place wants ``a condition``, ``a number``, ``a list`` or ``text``, or ''."""
+    if found.kind == "any" or found.kind in _WANTED[wanted]:
+        return ""
+    return f"this gives {found}; allowed: {wanted}."

@@ -1,17 +1,20 @@
 # ruff: noqa: E501 - a message stands here as it is read, in one piece
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from agentflow.core.errors import InvalidInputError, MissingSecretError
-from agentflow.workflow.cel_syntax import RESERVED, read
+from agentflow.workflow.cel_reading import read
+from agentflow.workflow.cel_syntax import RESERVED
 from agentflow.workflow.expressions import (
     Flaw,
     Secrets,
     compile_expr,
     compile_template,
+    compile_value,
     parse_expr,
     parse_template,
     resolve,
@@ -114,14 +117,96 @@ def test_a_name_that_a_comprehension_binds_is_free_again_after_it() -> None:
     )
 
 
-def test_lists_are_capped_before_evaluation() -> None:
-    with pytest.raises(InvalidInputError, match="a list of 10001 items"):
-        compile_expr("inputs.l.size()").evaluate({"inputs": {"l": [0] * 10_001}})
-    nested = compile_expr("inputs.l.exists(a, inputs.l.exists(b, a > b))")
-    with pytest.raises(
-        InvalidInputError, match="2 nested passes over 1001 items; allowed: at most 1000 items"
-    ):
-        nested.evaluate({"inputs": {"l": [0] * 1001}})
+@pytest.mark.parametrize(
+    "path", ["inputs.gone", "inputs.list[9]", "inputs.n.x", "inputs.none.x", "inputs.list.x", "inputs['goal'][0]",
+             "inputs['list'][0][0]", "steps.plan[0]", "inputs.list['a']", "inputs[0]", "has(inputs.n.x)"],
+)  # fmt: skip
+def test_a_plain_path_that_leads_nowhere_fails_as_cel_does(path: str) -> None:
+    def message(text: str) -> str:
+        with pytest.raises(InvalidInputError) as caught:
+            compile_expr(text).evaluate(SCOPE)
+        return str(caught.value).partition(": found ")[2]
+
+    name = path.removeprefix("has(").removesuffix(")").split(".")[0].split("[")[0]
+    # bound by a comprehension, the same path is CEL's own work
+    by_cel = message(f"[{name}].map(x, {path.replace(name, 'x')})")
+    assert message(path) == message(f"[{path}]") == by_cel
+
+
+@pytest.mark.parametrize(
+    "text", ["inputs.n > 1 || inputs.gone", "inputs.flag ? 1 : inputs.gone.x", "true || gone.x"]
+)
+def test_a_path_that_leads_nowhere_fails_only_where_it_is_read(text: str) -> None:
+    assert compile_expr(text).evaluate(SCOPE) in (True, 1)
+
+
+def test_a_result_is_a_copy_and_plain() -> None:
+    value = {"list": (1, {"a": 2})}
+    result = compile_expr("inputs").evaluate({"inputs": value})
+    assert result == {"list": [1, {"a": 2}]}
+    result["list"][1]["a"] = 3
+    assert value == {"list": (1, {"a": 2})}
+
+
+def test_the_name_that_a_comprehension_binds_may_be_any() -> None:
+    assert compile_expr("inputs.list.map(_path0, _path0 + inputs.n)").evaluate(SCOPE) == [4, 5, 6]
+    assert compile_expr("(inputs.list).map(inputs, inputs + 1)").evaluate(SCOPE) == [2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "text", ["int('s3cret')", "int(inputs.key)", "inputs.big + 1", "double([inputs.key])", "timestamp(inputs.key)",
+             "duration(inputs.key)", "inputs.key + 1", "{inputs: 1}", "inputs.key['x']", "[inputs.key][7]",
+             "{'a': 1}[inputs.key]", "[1][inputs.big]"],
+)  # fmt: skip
+def test_an_error_carries_no_value(text: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        compile_expr(text).evaluate({"inputs": {"key": "s3cret", "big": 2**63 - 1}})
+    said = str(caught.value).partition(": found ")[2]
+    assert "s3cret" not in said
+    assert "9223372036854775807" not in said
+
+
+class Loading(Mapping[str, Any]):
+    """A map whose values are read when they are touched."""
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.values_, self.touched = values, set[str]()
+
+    def __getitem__(self, key: str) -> Any:
+        self.touched.add(key)
+        return self.values_[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values_)
+
+    def __len__(self) -> int:
+        return len(self.values_)
+
+
+@pytest.mark.parametrize(
+    "text", ["steps.a.output.x", "steps.a.output.x > 0", "[1].map(i, i + steps.a.output.x)[0] > 1"]
+)
+def test_a_map_that_loads_its_values_is_asked_only_for_what_is_named(text: str) -> None:
+    output = Loading({"x": 1, "y": 2})
+    steps = Loading({"a": {"output": output}, "b": {"output": None}})
+    assert compile_expr(text).evaluate({"steps": steps})
+    assert (steps.touched, output.touched) == ({"a"}, {"x"})
+
+
+def test_cel_is_given_maps_that_load_their_values_as_plain_ones() -> None:
+    steps = Loading({"a": {"output": Loading({"x": [Loading({"y": 1})]})}})
+    assert compile_expr("steps.a.output.x.map(i, i.y)").evaluate({"steps": steps}) == [1]
+    assert compile_expr("steps.a.output").evaluate({"steps": steps}) == {"x": [{"y": 1}]}
+
+
+def test_a_compiled_value_fills_its_holes_and_shares_nothing() -> None:
+    value = {"a": ["${{ inputs.n }}", {"b": "n = ${{ inputs.n }}"}], "c": {"d": [1]}}
+    fill = compile_value(value)
+    first, second = fill(SCOPE), fill({"inputs": {"n": 4}})
+    assert first == resolve(value, SCOPE) == {"a": [3, {"b": "n = 3"}], "c": {"d": [1]}}
+    assert second == {"a": [4, {"b": "n = 4"}], "c": {"d": [1]}}
+    first["c"]["d"].append(2)
+    assert fill(SCOPE)["c"] == value["c"] == {"d": [1]}
 
 
 def test_a_whole_expression_keeps_its_type_and_mixed_text_gives_text() -> None:
