@@ -8,15 +8,13 @@ from typing import Any
 
 from agentflow.core.errors import listed, nearest
 from agentflow.workflow.cel_syntax import MAX_LENGTH, Reference
-from agentflow.workflow.checked_values import described
 from agentflow.workflow.expressions import Expr, Flaw, Roots, parse_expr, parse_template
-from agentflow.workflow.fitting import follow, path_at
 from agentflow.workflow.positions import Document, KeyPath, Node, texts_in
 from agentflow.workflow.report import Report
-from agentflow.workflow.step_types import STEP_FIELDS, Scope, tried, type_of_expr
+from agentflow.workflow.step_types import STEP_FIELDS, Scope, type_of_expr
 from agentflow.workflow.steps import Step
 from agentflow.workflow.traps import cut_by_comment
-from agentflow.workflow.types import ANY
+from agentflow.workflow.types import described
 
 MAX_EXPRESSION_TEXT = 40_000
 """Characters of all expressions of a file together."""
@@ -55,7 +53,7 @@ def check_templates(value: Any, path: KeyPath, place: Place, report: Report) -> 
         if template is not None:
             for offset, expr in zip(_offsets(text, template.expressions), template.expressions, strict=True):
                 if _check_references(expr, offset, (*path, *inner), place, report):
-                    _note_clash(expr, offset, (*path, *inner), place.scope, report)
+                    _note_flaws(expr, offset, (*path, *inner), place.scope, report)
 
 
 def check_bare(text: str, path: KeyPath, place: Place, report: Report, wanted: str = "") -> None:
@@ -70,7 +68,7 @@ def check_bare(text: str, path: KeyPath, place: Place, report: Report, wanted: s
         _add_flaw(path, flaw, report)
     if expr is None or not _check_references(expr, 0, path, place, report):
         return
-    if _note_clash(expr, 0, path, place.scope, report) or not wanted:
+    if not _note_flaws(expr, 0, path, place.scope, report) or not wanted:
         return
     found = type_of_expr(expr, place.scope)
     if found.kind != "any" and found.kind not in _WANTED[wanted]:
@@ -131,14 +129,14 @@ def _check_references(expr: Expr, offset: int, path: KeyPath, place: Place, repo
     """Note references to what is not there; True when all are sound."""
     sound = True
     for reference in expr.references:
-        message = _reference_flaw(expr, reference, place, report.secrets)
+        message = _reference_flaw(reference, place, report.secrets)
         if message:
             sound = False
             report.add_inside(path, Flaw(offset + reference.offset, message))
     return sound
 
 
-def _reference_flaw(expr: Expr, reference: Reference, place: Place, secrets: Mapping[str, str] | None) -> str:
+def _reference_flaw(reference: Reference, place: Place, secrets: Mapping[str, str] | None) -> str:
     root, path = reference.root, reference.path
     if root not in place.roots:
         return _unknown_root(root, place)
@@ -149,8 +147,7 @@ def _reference_flaw(expr: Expr, reference: Reference, place: Place, secrets: Map
     if root == "inputs" and len(path) > 1 and path[1] not in place.scope["inputs"].fields:
         known = place.scope["inputs"].fields
         return f"unknown input '{path[1][:60]}'.{nearest(path[1], known)} Declared: {listed(known)}."
-    whole, _ = path_at(expr.text, reference.offset)
-    return follow(place.scope.get(root, ANY), whole[1:], root)[1]
+    return ""
 
 
 def _unknown_root(name: str, place: Place) -> str:
@@ -204,12 +201,9 @@ def _secret_flaw(path: tuple[str, ...], secrets: Mapping[str, str] | None) -> st
     return f"the secret '{name}' is not set. Set the environment variable {name}; it is never taken as empty."
 
 
-def _note_clash(expr: Expr, offset: int, path: KeyPath, scope: Scope, report: Report) -> bool:
-    """Note an expression whose operands do not fit each other; True when there is one."""
-    try:
-        tried(expr, scope)
-    except TypeError as clash:
-        remedy = "convert with double(x), int(x) or string(x), or write 2.0 for 2"
-        report.add_inside(path, Flaw(offset, f"the types do not fit: {clash}; {remedy}."))
-        return True
-    return False
+def _note_flaws(expr: Expr, offset: int, path: KeyPath, scope: Scope, report: Report) -> bool:
+    """Note what is not there and what does not fit in an expression; True when it is sound."""
+    flaws = expr.static_type(scope)[1]
+    for flaw in flaws:
+        report.add_inside(path, Flaw(offset + flaw.offset, flaw.message))
+    return not flaws
