@@ -112,7 +112,7 @@ class Expr:
 
         A root without a type is anything; offsets count from the start of the expression.
         """
-        return Typing.of(self._read_tree, types)
+        return Typing.of(self.text, self._read_tree, types)
 
     def try_types(self, scope: Mapping[str, Any]) -> Any:
         """Return what the expression gives on sample values, or itself where these values decide nothing.
