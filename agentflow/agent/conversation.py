@@ -93,7 +93,7 @@ class Conversation:
                 kind="agent_call", name=f"chat {self.chat.name}", inputs=lambda: self._inputs(messages, names),
                 body=lambda ticket, given: self._complete(ticket, given, schema), scope=self.call.scope,
                 estimate=lambda given: self.chat.estimate(
-                    _messages(given), given["max_tokens"], schema=_held_to(schema, given),
+                    _messages(given), given["max_tokens"], schema=schema if given["held_to_schema"] else None,
                     tools=self.tools.declarations(given["tools"]),
                 ),
                 before=Hook.TOOL_ARGS, after=Hook.TOOL_RESULT, guards=self.call.guards, labels=self._labels,
@@ -127,6 +127,7 @@ class Conversation:
             "messages": [message.model_dump(mode="json") for message in messages],
             "max_tokens": self.max_tokens,
             "tools": list(names),
+            "held_to_schema": not names,
         }
 
     async def _complete(
@@ -134,7 +135,8 @@ class Conversation:
     ) -> dict[str, Any]:
         """Return what the model says; an answer that was paid for and cannot be read is a problem, and booked."""
         asked, most = _messages(given), given["max_tokens"]
-        tools, held = self.tools.declarations(given["tools"]), _held_to(schema, given)
+        tools = self.tools.declarations(given["tools"])
+        held = schema if given["held_to_schema"] else None
         completion, problem = None, ""
         try:
             with self.context.tracer.chat(
@@ -165,10 +167,6 @@ def _read(completion: Completion, schema: dict[str, Any] | None) -> tuple[Comple
         return completion.model_copy(update={"data": parse_object(completion.text, schema)}), ""
     except ValueError as error:
         return None, f"the answer cannot be used: {error}"
-
-
-def _held_to(schema: dict[str, Any] | None, given: dict[str, Any]) -> dict[str, Any] | None:
-    return None if given["tools"] else schema
 
 
 def _messages(given: dict[str, Any]) -> list[Message]:

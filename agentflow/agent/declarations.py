@@ -35,13 +35,7 @@ def declaration(name: str, spec: ToolSpec) -> dict[str, Any]:
     Raises:
         InvalidInputError: one of its inputs is nothing that a model could write.
     """
-    try:
-        properties = {key: TypeAdapter(spec.hints.get(key, Any)).json_schema() for key in spec.inputs}
-    except PydanticUserError as error:
-        reason = str(error).splitlines()[0]
-        raise InvalidInputError(
-            "agent.tools", f"'{spec.name}' ({reason})", "tools whose inputs are JSON"
-        ) from error
+    properties = {key: _schema(spec, key) for key in spec.inputs}
     required = [key for key, parameter in spec.inputs.items() if parameter.default is parameter.empty]
     return {
         "type": "function",
@@ -51,3 +45,14 @@ def declaration(name: str, spec: ToolSpec) -> dict[str, Any]:
             "parameters": {"type": "object", "properties": properties, "required": required},
         },
     }
+
+
+def _schema(spec: ToolSpec, key: str) -> dict[str, Any]:
+    try:
+        return TypeAdapter(spec.hints.get(key, Any)).json_schema()
+    except PydanticUserError as error:
+        raise InvalidInputError(
+            "agent.tools",
+            f"'{spec.name}', whose input '{key}' no model can write",
+            "tools whose inputs are JSON",
+        ) from error
