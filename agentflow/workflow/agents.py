@@ -8,6 +8,7 @@ from agentflow.agent.answering import Question, answer
 from agentflow.agent.conversation import MAX_TOKENS, Conversation
 from agentflow.agent.toolbox import Toolbox
 from agentflow.core.errors import InvalidInputError, UnsupportedCallError
+from agentflow.core.records import canonical_json
 from agentflow.execution.call import StepCall
 from agentflow.workflow.answer_forms import answer_form
 from agentflow.workflow.failures import defect
@@ -29,7 +30,9 @@ async def answer_step(step: Step, given: dict[str, Any], call: StepCall, frame: 
         raise UnsupportedCallError("provider: embedded", f"`output: {step.agent.output.type}`", ["Plan"])
     form = answer_form(step.agent.output)
     rounds = count_of(step, "rounds", given, MOST_ROUNDS, least=2 if step.agent.tools else 1)
-    question = Question(str(given["prompt"]), form.read, form.schema, given["with"], rounds)
+    prompt = given["prompt"]
+    task = prompt if isinstance(prompt, str) else canonical_json(prompt)
+    question = Question(task, form.read, form.schema, given["with"], rounds)
     return await answer(talk, question)
 
 
