@@ -54,6 +54,10 @@ WALL_HOLD_MS = 1_000
 larger hold would be booked by a crash, and leave the resumed run no time."""
 
 
+_STANDING = (StepStatus.CALLED, StepStatus.REFUSED)
+"""How a call that did not end well may have ended, for its record to stand whoever asks."""
+
+
 @dataclass
 class _Progress:
     """What has happened in one step so far."""
@@ -149,10 +153,21 @@ class _Envelope:
         if found is None:
             return None
         digest, envelope = found
-        if envelope.status not in (StepStatus.CALLED, StepStatus.REFUSED) and not envelope.final:
-            return None  # what failed before is tried again
+        if not (envelope.final or envelope.status in _STANDING or self._failed_before(place, envelope)):
+            return None
         self.so_far.digest = digest
         return envelope
+
+    def _failed_before(self, place: tuple[str, str], envelope: Envelope) -> bool:
+        """Whether a failure stands that an earlier process left in a run which had not ended: it was paid for, too.
+
+        A step around it that is retried, or a person who has an ended run go on, tries it again.
+        """
+        context = self.context
+        if envelope.status is not StepStatus.FAILED or context.retries or place in context.recorded:
+            return False
+        context.recorded.add(place)
+        return True
 
     def _cached(self, inputs: dict[str, Any]) -> tuple[Any, Any] | None:
         """Return what an earlier call of the same thing with the same inputs gave, where the step takes that."""
