@@ -228,7 +228,7 @@ class _Envelope:
                 # what it used, or will be billed, beyond what it said is not known: so all of its hold
                 unknown = hold.amounts.model_copy(update={"wall_ms": 0}).minus(meter.spent)
                 meter.charge(unknown)
-            self._settle(hold, meter, begin, None)
+            self._settle(hold, meter, begin, error)
             raise
         settlement = self._settle(hold, meter, begin, (encoded, made))
         self._refuse_overrun(hold, settlement)
@@ -367,9 +367,9 @@ class _Envelope:
         return bool(held) and error.requested <= error.left + held
 
     def _settle(
-        self, hold: Hold, meter: CallMeter, begin: float, result: tuple[Any, list[Artifact]] | None
+        self, hold: Hold, meter: CallMeter, begin: float, result: tuple[Any, list[Artifact]] | BaseException
     ) -> Settlement:
-        """Book what was used; a result is kept in the same transaction, so that it is never paid for twice."""
+        """Book what was used; how it ended is kept in the same transaction, so that it is never paid for twice."""
         context, call, done = self.context, self.call, self.so_far
         spent = meter.spent
         if call.books_wall:
@@ -385,14 +385,19 @@ class _Envelope:
         finally:
             context.release(hold.id)
 
-    def _book(self, hold: Hold, spent: Amounts, result: tuple[Any, list[Artifact]] | None) -> Settlement:
+    def _book(
+        self, hold: Hold, spent: Amounts, result: tuple[Any, list[Artifact]] | BaseException
+    ) -> Settlement:
         context, done = self.context, self.so_far
         with context.store.transaction(lease=context.lease) as transaction:
             settlement = context.ledger.settle(hold, spent, transaction)
-            if result is not None:
+            if not isinstance(result, BaseException):
                 done.artifacts += result[1]
                 self._put(self._called(result[0], settlement), transaction)
                 done.paid = True
+            elif self._is_the_end(result):
+                done.recorded = self._failure(result)
+                self._put(done.recorded, transaction)
         return settlement
 
     def _called(self, output: Any, settlement: Settlement) -> Envelope:
@@ -428,7 +433,17 @@ class _Envelope:
             reused=done.reused,
         )
 
+    def _is_the_end(self, error: BaseException) -> bool:
+        """Whether the step fails with an attempt's error: it waits for nobody, and there is no further attempt."""
+        if isinstance(error, WaitingError | LeaseLostError) or not isinstance(error, Exception):
+            return False
+        retryable = isinstance(error, AgentflowError) and error.retryable
+        return not retryable or self.so_far.attempts >= self.call.attempts
+
     def _failed(self, error: Exception) -> Envelope:
+        return self.so_far.recorded or self._record(self._failure(error))
+
+    def _failure(self, error: BaseException) -> Envelope:
         match error:
             case BudgetExceededError():
                 status = StepStatus.EXHAUSTED
@@ -439,7 +454,7 @@ class _Envelope:
             case _:
                 status = StepStatus.FAILED
         wrapped = error if isinstance(error, AgentflowError) else StepFailedError(self.call.path, error)
-        return self._record(self._envelope(status, None, wrapped))
+        return self._envelope(status, None, wrapped)
 
     def _record(self, envelope: Envelope) -> Envelope:
         with self.context.store.transaction(lease=self.context.lease) as transaction:
