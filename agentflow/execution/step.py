@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -215,11 +216,24 @@ class _Envelope:
             await asyncio.sleep(call.backoff_s * 2 ** (self.so_far.attempts - 1))
 
     async def _attempt(self, inputs: dict[str, Any]) -> tuple[Any, Any]:
+        """Wait for the resource that the call occupies, if any; its own time limit begins behind that."""
+        begin, wall_s = time.monotonic(), self._wall_left_s()
+        if not self.call.resource:
+            return await self._paid(inputs, begin, wall_s)
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(wall_s):
+                    await stack.enter_async_context(self.context.resource(self.call.resource))
+            except TimeoutError as error:
+                raise self._out_of_time(wall_s or 0.0) from error
+            if wall_s is not None:
+                wall_s = max(0.001, wall_s - (time.monotonic() - begin))
+            return await self._paid(inputs, begin, wall_s)
+
+    async def _paid(self, inputs: dict[str, Any], begin: float, wall_s: float | None) -> tuple[Any, Any]:
         call = self.call
-        wall_s = self._wall_left_s()
         hold, inputs = await self._reserve(inputs, wall_s)
         meter = CallMeter(call.scope, hold.amounts)
-        begin = time.monotonic()
         try:
             made: list[Artifact] = []
             where = f"the output of {call.path}"
@@ -275,18 +289,15 @@ class _Envelope:
         timer = asyncio.timeout(min(limits)) if limits else None
         try:
             if timer is None:
-                return await self._work(ticket, inputs)
+                return await call.body(ticket, inputs)
             async with timer:
-                return await self._work(ticket, inputs)
+                return await call.body(ticket, inputs)
         except TimeoutError as error:
             if timer is None or not timer.expired():  # its own
                 raise StepFailedError(call.path, error, retryable=True) from error
             meter.cut_off = True
             if wall_s is not None and wall_s == min(limits):
-                left_ms = round(wall_s * 1e3)
-                raise BudgetExceededError(
-                    call.scope, "wall_ms", left_ms + 1, left_ms, self._wall_cap_ms()
-                ) from error
+                raise self._out_of_time(wall_s) from error
             raise StepTimeoutError(call.path, min(limits)) from error
         except asyncio.CancelledError:
             meter.cut_off = True
@@ -295,12 +306,6 @@ class _Envelope:
             raise
         except Exception as error:
             raise StepFailedError(call.path, error, retryable=isinstance(error, OSError)) from error
-
-    async def _work(self, ticket: Call, inputs: dict[str, Any]) -> Any:
-        if not self.call.resource:
-            return await self.call.body(ticket, inputs)
-        async with self.context.resource(self.call.resource):
-            return await self.call.body(ticket, inputs)
 
     def _wall_left_s(self) -> float | None:
         """Return how long the step may take, or None where nothing limits it.
@@ -314,6 +319,10 @@ class _Envelope:
         if left <= 0:
             raise BudgetExceededError(self.call.scope, "wall_ms", 1, 0, self._wall_cap_ms())
         return left / 1e3
+
+    def _out_of_time(self, left_s: float) -> BudgetExceededError:
+        left_ms = round(left_s * 1e3)
+        return BudgetExceededError(self.call.scope, "wall_ms", left_ms + 1, left_ms, self._wall_cap_ms())
 
     def _wall_cap_ms(self) -> int:
         ledger = self.context.ledger

@@ -79,7 +79,9 @@ class Records:
         tables = self.tables
         steps = {("step", row["key"]): row["envelope"] for row in tables["steps"] if row["status"] in FINAL}
         holds = {
-            ("hold", row["id"]): (row["state"], row["booked"]) for row in tables["ledger_holds"] if row["booked"]
+            ("hold", row["id"]): (row["state"], row["booked"])
+            for row in tables["ledger_holds"]
+            if row["booked"]
         }
         asked = {("question", row["id"]): (row["digest"], row["message"]) for row in tables["approvals"]}
         decided = {

@@ -97,7 +97,9 @@ def _frozen(campaign: Campaign, stage: Stage, rng: random.Random) -> Iterator[st
 
 def _at_work(kind: str, count: int) -> tuple[int, int]:
     """Return the first and the last moment of a kind between a run's beginning and its end."""
-    if kind == "committed":  # the tables, the project's budget, the run; its end, or that it waits, and its lease
+    if (
+        kind == "committed"
+    ):  # the tables, the project's budget, the run; its end, or that it waits, and its lease
         return 3, count - 2
     return 1, count - 1 if kind in ("trace", "traced") else count
 
@@ -112,9 +114,7 @@ def _rest(stage: Stage, reference: Any, kills: int) -> Iterator[str]:
             return
         records = Records.of(stage)
     same = stage.work.same_questions
-    yield from at_the_end(
-        records, reference, kills, trace_of(stage, records.run["id"]), same_questions=same
-    )
+    yield from at_the_end(records, reference, kills, trace_of(stage, records.run["id"]), same_questions=same)
 
 
 def _let_lease_run_out(stage: Stage) -> None:
