@@ -363,3 +363,12 @@ def test_a_langchain_model_answers_and_calls_tools_as_any_other(office: Any) -> 
     assert result.outputs["triage"] == {**GOOD, "hours": 24}
     assert office.bench.calls == ["history:weld"]
     assert_spent(result, tokens=171, gpu_ms=2)
+
+
+def test_rounds_that_leave_no_room_for_an_answer_are_refused_where_they_are_known(office: Any) -> None:
+    office.write(tools="[t.history]", rounds='"${{ inputs.report.size() }}"')  # type: ignore[arg-type]
+    flow = office.bench.open(models={"writer": ScriptedModel([GOOD])})
+    result = flow.run("work", report="x")
+    assert (result.status, result.usage.spent.tokens) == ("failed", 0)
+    assert "step 'triage': agent.rounds: found 1; allowed: a whole number from 2 to 50." in str(result.error)
+    assert flow.run("work", report="xx").status == "succeeded"
