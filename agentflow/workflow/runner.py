@@ -126,7 +126,7 @@ class Runner:
         """
         record = self.workshop.store.get_run(run_id)
         self.require_resumable(record)
-        lease = self.workshop.store.claim_run(run_id)
+        lease = self.workshop.store.claim_run(run_id, fence=record.fence)
         self.seed = record.seed
         return await self.held(run_id, lease, resumed=True)
 

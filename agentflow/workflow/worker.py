@@ -10,6 +10,7 @@ from functools import partial
 from agentflow.core.errors import AgentflowError, RunHeldError
 from agentflow.core.records import RunStatus
 from agentflow.execution.context import Listener, nobody
+from agentflow.store.queue import TO_DO
 from agentflow.workflow.decisions import cancel
 from agentflow.workflow.runner import Outcome, Runner
 from agentflow.workflow.workshop import Workshop
@@ -78,6 +79,8 @@ class Worker:
 
     async def _go_on(self, run_id: str) -> None:
         record = self.workshop.store.get_run(run_id)
+        if record.status not in TO_DO:
+            return  # another worker was faster, and has ended it
         try:
             if record.cancel_requested:
                 cancel(self.workshop.store, record)
