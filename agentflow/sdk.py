@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from agentflow.execution.context import Event, Listener, nobody
+from agentflow.execution.events import Event, Listener, nobody
 from agentflow.workflow.decisions import cancel, decide, require_waiting
 from agentflow.workflow.handle import RunHandle
 from agentflow.workflow.project import Project

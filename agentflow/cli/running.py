@@ -150,12 +150,14 @@ def _followed(
     flow: Agentflow, manner: Manner, action: Callable[[Agentflow, Follower], RunResult]
 ) -> RunResult | None:
     """Return the result, or None where Ctrl-C ended it, which is told."""
-    from agentflow.cli.follow import Follower, follower
+    from agentflow.cli.follow import follower
     from agentflow.cli.screen import console
+    from agentflow.cli.summary import budget_lines
 
     # What a tool prints goes where the progress is, never between the lines of a result.
     silent = manner.as_json or manner.quiet
-    watch = Follower() if silent else follower(console(stderr=True), quiet=False)
+    store = flow.workshop.store
+    watch = follower(console(stderr=True), quiet=silent, budget=lambda run: budget_lines(store, run))
     try:
         with contextlib.redirect_stdout(sys.stderr), watch:
             return action(flow, watch)

@@ -291,12 +291,13 @@ def _budget(lines: Iterable[BudgetLine]) -> Table:
             Text(figures.amount(line.dimension, line.spent), "bold" if line.spent else DIM),
             Text(figures.amount(line.dimension, line.held), "" if line.held else DIM),
             cap,
-            _bar(line.share),
+            share_bar(line.share, 8),
         )
     return table
 
 
-def _bar(share: float | None, width: int = 8) -> Text:
+def share_bar(share: float | None, width: int) -> Text:
+    """Return how much of a cap is used, as a bar; nothing where there is no cap."""
     if share is None:
         return Text("")
     full = min(width, -(-round(share * 100 * width) // 100))

@@ -114,6 +114,10 @@ class RunTracer:
             step=step_id,
         )
 
+    def items(self, total: int) -> None:
+        """Say, in the step at work and at once, how many items it goes through."""
+        get_current_span().add_event(names.ITEMS, {names.ITEMS_TOTAL: total})
+
     def plan(self, agent: str, *, inputs: Any = None) -> TracedSpan:
         """An agent's planning; the chats that make the plan belong inside."""
         return TracedSpan(

@@ -21,7 +21,8 @@ from agentflow.core.errors import (
     StorageError,
 )
 from agentflow.core.records import Envelope, GuardRecord, RunStatus, StepStatus
-from agentflow.execution.context import Event, Listener, RunContext, nobody
+from agentflow.execution.context import RunContext
+from agentflow.execution.events import Event, Listener, RunFinished, RunStarted, Waiting, nobody
 from agentflow.execution.step import perform
 from agentflow.guard.manifest import manifest
 from agentflow.store.leases import Lease
@@ -239,14 +240,13 @@ class Runner:
         )  # fmt: skip
         context.view = frame.view
         frame.view["inputs"] = record.inputs
-        context.emit("run_started", text=self.name, run_id=run_id, inputs=record.inputs)
+        context.tell(RunStarted(run_id, "", self.name, record.inputs, resumed))
         try:
             with tracer.run(self.name, digest=self.digest, inputs=record.inputs) as span:
                 outcome = await self._ending(frame)
                 span.run_ended(outcome.status, outcome.usage.spent, outcome.error)
         finally:
             tracer.close()
-        context.emit("run_finished", text=str(outcome.status), status=str(outcome.status))
         return outcome
 
     async def _ending(self, frame: Frame) -> Outcome:
@@ -291,10 +291,9 @@ class Runner:
         context = frame.context
         for question in questions:
             with context.tracer.approval_request(question.id, message=question.message):
-                context.emit(
-                    "waiting", question.path, question.message, question=question.model_dump(mode="json")
-                )
+                context.tell(Waiting(context.run_id, question.path, question=question))
         self.workshop.store.mark_run(context.run_id, RunStatus.WAITING, lease=context.lease)
+        context.tell(RunFinished(context.run_id, status=RunStatus.WAITING))
         return self._outcome(frame, RunStatus.WAITING, None, None, questions)
 
     async def _graph(self, frame: Frame) -> tuple[str, Envelope | None]:
@@ -338,6 +337,7 @@ class Runner:
         self.workshop.store.finish_run(
             context.run_id, status, outputs=outputs, error=error, manifest=self._manifest(frame), lease=context.lease
         )  # fmt: skip
+        context.tell(RunFinished(context.run_id, "", None if error is None else str(error), status=status))
 
     def _manifest(self, frame: Frame) -> dict[str, Any]:
         uses = [("", use) for use in self.workflow.guardrails]

@@ -9,7 +9,7 @@ from functools import partial
 
 from agentflow.core.errors import AgentflowError, RunHeldError
 from agentflow.core.records import RunStatus
-from agentflow.execution.context import Listener, nobody
+from agentflow.execution.events import Listener, nobody
 from agentflow.workflow.decisions import cancel
 from agentflow.workflow.runner import Outcome, Runner
 from agentflow.workflow.workshop import Workshop
