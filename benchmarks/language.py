@@ -21,6 +21,7 @@ INPUTS = "version: 1\nworkflows: {w: {inputs: {"
 RULES = "version: 1\nworkflows: {w: {guardrails: ["
 END = "steps: [{id: a, use: x}]}}"
 SMALL = "workflows: {w: {" + END
+DEEP = "{type: object, fields: {a: "
 REPEATS = " || ".join(["run.id.matches('(a{900}){99}')"] * 30)
 STEP = "    - {id: s, use: loop.plan, with: {p: "
 
@@ -120,6 +121,35 @@ SHAPES: dict[str, Callable[[], str]] = {
     ),
     "long lists in expressions": lambda: counted(
         HEAD, lambda n: step(n, f"if: '[{'1,' * 900}1].size() > {n}', use: x"), most=20
+    ),
+    "near names: 100 misspelt inputs of 4,000": lambda: (
+        counted(INPUTS, lambda n: f"{'input_' * 9}{n}: any, ", "},\n", most=4_000)
+        + counted(
+            "  steps: [", lambda n: f"{{id: s{n}, if: inputs.{'inptu_' * 9}{n} > 1, use: x}}, ", "]}}\n", most=120
+        )
+    ),
+    "near names: 100 misspelt steps of 1,400": lambda: counted(
+        HEAD, lambda n: step(n, f"use: x, if: steps.{'step_' * 8}{n}.ok") if n > 1_300 else
+        f"    - {{id: {'stpe_' * 8}{n}, use: x}}\n", most=1_400
+    ),
+    "near names: 100 misspelt fields of 4,000": lambda: (
+        counted(TYPES + "  T: {type: object, fields: {", lambda n: f"{'field_' * 8}{n}: any, ", "}}\n", most=4_000)
+        + "workflows:\n  w:\n    inputs: {a: T}\n    steps:\n"
+        + counted("", lambda n: step(n, f"use: x, if: inputs.a.{'feild_' * 8}{n} > 1"), most=120)
+    ),
+    "an expression in each of 1,500 values, deep inside": lambda: counted(
+        HEAD + "    - {id: s, use: x, with: {a: " + "{a: " * 20 + "[",
+        lambda n: f"'${{{{ inputs.a + {n} }}}}', ",
+        "]" + "}" * 22 + "\n", most=1_500,
+    ),
+    "a deep declared type with an expression in each of 600 items": lambda: (
+        TYPES + "  T: " + DEEP * 12 + "list of string" + "}}" * 12 + "\n"
+        + "workflows:\n  v: {inputs: {x: T}, steps: [{id: a, use: x}]}\n  w:\n    inputs: {s: string}\n    steps:\n"
+        + counted(
+            "    - {id: s, workflow: v, with: {x: " + "{a: " * 12 + "[",
+            lambda n: f"'${{{{ inputs.s + \"{n}\" }}}}', ",
+            "]" + "}" * 14 + "\n", most=600,
+        )
     ),
     "4,900 inputs": lambda: counted(
         INPUTS, lambda n: f"i{n}: string, ", "}, " + END, most=4_900

@@ -33,14 +33,14 @@ Constructors take facts; the message is made here: what happened, the value, wha
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
 from typing import Any
 
 from agentflow.core.amounts import Amounts
+from agentflow.core.names import listed as listed
+from agentflow.core.names import nearest as nearest
 
 
 class AgentflowError(Exception):
@@ -76,28 +76,6 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}: {self.message}"
-
-
-_MOST_COMPARED = 200
-_MOST_LOOKED_AT = 10_000
-_MOST_LISTED = 25
-
-
-def nearest(name: str, allowed: Iterable[str]) -> str:
-    """Return `` Did you mean 'x'?`` for the closest allowed name, or an empty string."""
-    short, names = name[:60], list(islice(allowed, _MOST_LOOKED_AT))
-    if len(names) > _MOST_COMPARED:
-        names = [each for each in names if each[:1] == short[:1] and abs(len(each) - len(short)) < 3]
-    close = difflib.get_close_matches(short, names[:_MOST_COMPARED], n=1, cutoff=0.6)
-    return f" Did you mean '{close[0]}'?" if close else ""
-
-
-def listed(names: Iterable[str]) -> str:
-    """Return names as a message lists them: the first ones, and how many more there are."""
-    known = list(names)
-    more = len(known) - _MOST_LISTED
-    shown = [name if len(name) <= 60 else f"{name[:59]}…" for name in known[:_MOST_LISTED]]
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "") if shown else "none"
 
 
 class WorkflowFileError(UserError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,7 +19,10 @@ from agentflow.store.store import now_ms
 from agentflow.workflow.expressions import compile_expr, resolve
 from agentflow.workflow.failures import defect, rejected
 from agentflow.workflow.frames import Frame
-from agentflow.workflow.steps import Step
+from agentflow.workflow.inputs import resolve_answers
+from agentflow.workflow.steps import Approval, Step
+from agentflow.workflow.type_schema import json_schema_of
+from agentflow.workflow.types import map_of
 
 BUDGET_ANSWERS = {"tokens": 1, "usd": 1_000_000, "gpu_seconds": 1_000, "frames": 1, "wall_clock": 1_000}
 """What a person may answer to a budget that is used up: new caps, and how many of the ledger's units one is."""
@@ -33,9 +37,12 @@ def approval_call(frame: Frame, step: Step, iteration: str) -> StepCall:
 
     def inputs() -> dict[str, Any]:
         record = _decided(frame, step, iteration)
+        answers = record.answers or {}
+        if record.decision == "approve" and step.approval is not None:
+            answers = resolve_answers(step.approval, answers)
         return {
-            "decision": record.decision, "by": record.by, "comment": record.comment,
-            "answers": record.answers or {}, "digest": record.digest,
+            "decision": record.decision, "by": record.by, "comment": record.comment, "answers": answers,
+            "digest": record.digest,
         }  # fmt: skip
 
     async def body(_: Call, given: dict[str, Any]) -> dict[str, Any]:
@@ -73,9 +80,18 @@ def _decided(frame: Frame, step: Step, iteration: str) -> ApprovalRecord:
         digest=digest_of(shown),
         expires_ms=None if approval.timeout is None else now_ms() + round(approval.timeout * 1e3),
         on_timeout=approval.on_timeout,
+        answers_schema=_answers_schema(approval),
         lease=context.lease,
     )
     return _settled(frame, record)
+
+
+def _answers_schema(approval: Approval) -> dict[str, Any] | None:
+    if not approval.answers:
+        return None
+    fields = {name: spec.to_type() for name, spec in approval.answers.items()}
+    optional = frozenset(name for name, spec in approval.answers.items() if not spec.required)
+    return json_schema_of(replace(map_of(fields), optional=optional))
 
 
 def _settled(frame: Frame, record: ApprovalRecord) -> ApprovalRecord:

@@ -9,13 +9,14 @@ from typing import Any
 from agentflow.core.errors import InvalidInputError
 from agentflow.core.protocols import Call
 from agentflow.core.records import Hook
+from agentflow.execution import values
 from agentflow.execution.call import Notes, StepCall
 from agentflow.execution.tools import tool_step
 from agentflow.workflow.expressions import compile_expr, resolve
 from agentflow.workflow.failures import defect
 from agentflow.workflow.frames import Frame
 from agentflow.workflow.identity import identity
-from agentflow.workflow.inputs import resolve_inputs
+from agentflow.workflow.inputs import checked_outputs, resolve_inputs
 from agentflow.workflow.scoring import evaluate_body
 from agentflow.workflow.steps import Step
 
@@ -159,8 +160,8 @@ def end_call(frame: Frame, *, iteration: str = "", path: str | None = None) -> S
     """Return the call that gives a workflow's outputs: resolved, and guarded at the hook ``output``."""
 
     def outputs() -> dict[str, Any]:
-        resolved: dict[str, Any] = resolve(frame.workflow.output_values(), frame.names())
-        return resolved
+        made = values.encode(resolve(frame.workflow.output_values(), frame.names()))
+        return checked_outputs(frame.workflow, made)
 
     return _end_of(frame, "output", outputs, iteration, after=Hook.OUTPUT, labels=("workflow",), path=path)
 

@@ -104,7 +104,7 @@ class Expr:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # CEL's panics are no Exception; they must not end the process
-            raise self._error(*_failure(error, missing)) from None
+            raise self._error(*_failure(error, missing, self.text)) from None
         return self._copied(result, MAX_WORK_NS // COPY_NS, COPY_NS)[0], work
 
     def static_type(self, types: Mapping[str, Type]) -> tuple[Type, tuple[Flaw, ...]]:
@@ -120,13 +120,11 @@ class Expr:
         Raises:
             TypeError: its operands do not fit each other; the message names them.
         """
-        if self._plain is not None:
-            return self._read_plain(self._plain, scope, MAX_WORK_NS, COPY_NS)[0]
-        context, missing, _ = self._prepared(scope, MAX_WORK_NS)
-        if missing:
-            return self
         try:
-            return self._program.execute(context)
+            if self._plain is not None:
+                return self.evaluate(scope)
+            context, missing, _ = self._prepared(scope, MAX_WORK_NS)
+            return self if missing else self._program.execute(context)
         except TypeError as error:
             raise TypeError(_type_clash(str(error))) from None
         except Exception:
@@ -196,14 +194,15 @@ def _look_up(path: Path, scope: Mapping[str, Any]) -> Any:
     return path.parts[-1] in holder
 
 
-def _failure(error: BaseException, missing: Mapping[str, MissingError]) -> tuple[str, str]:
-    """Return what was found and what is allowed, without any value."""
+def _failure(error: BaseException, missing: Mapping[str, MissingError], source: str) -> tuple[str, str]:
+    """Return what was found and what is allowed, without any value that does not stand in the expression."""
     text = str(error)
     match error:
         case KeyError():
-            return f"no key {error}", NO_KEY
+            return f"no key {error}" if text.strip("'") in source else "a key that is not there", NO_KEY
         case IndexError():
-            return text, NO_ITEM
+            said = text.rpartition(" ")[2] in source
+            return text if said else "an index out of bounds", NO_ITEM
         case ZeroDivisionError():
             return "a division by zero", "a divisor that is not 0"
         case OverflowError():

@@ -10,6 +10,7 @@ from agentflow.core.records import RunStatus
 from agentflow.store.records import ApprovalRecord, RunRecord
 from agentflow.store.store import Store
 from agentflow.workflow.approvals import raised_caps
+from agentflow.workflow.inputs import resolve_answers
 from agentflow.workflow.steps import Step
 
 DECISIONS = ("approve", "reject")
@@ -69,7 +70,9 @@ def _fitting(asked: ApprovalRecord, step: Step | None, answers: dict[str, Any]) 
     if asked.kind == "budget":
         raised_caps(asked.shown, answers)
         return answers
-    return answers
+    if step is None or step.approval is None:
+        return answers
+    return resolve_answers(step.approval, answers)
 
 
 def cancel(store: Store, record: RunRecord) -> None:

@@ -64,7 +64,7 @@ def _check_default(declared: TypeSpec, path: KeyPath, report: Report) -> None:
 
 def _check_guardrails(uses: Sequence[GuardrailUse], path: KeyPath, place: Place, report: Report) -> None:
     for index, use in enumerate(uses):
-        check_templates(use.with_, (*path, "guardrails", index, "with"), place.plus("secrets"), report)
+        check_templates(use.with_, (*path, "guardrails", index, "with"), place.with_secrets(), report)
 
 
 @dataclass(frozen=True)
@@ -110,8 +110,8 @@ class _Walk:
         if step.foreach is not None:
             check_bare(step.foreach.in_, (*path, "foreach", "in"), place, report, "a list")
             inner = self.types.item(step, place.scope)
-            place = replace(place, scope=inner, roots=place.roots | {step.foreach.as_})
-        check_templates(step.with_, (*path, "with"), place.plus("secrets"), report)
+            place = place.plus(inner)
+        check_templates(step.with_, (*path, "with"), place.with_secrets(), report)
         _check_guardrails(step.guardrails, path, place, report)
         if step.agent is not None:
             names = {"prompt", "rounds", "candidates", "horizon", "keep"}
@@ -132,14 +132,14 @@ class _Walk:
         report = self.report
         check_bare(evaluate.over, (*path, "over"), place, report, "a list")
         for name, use in evaluate.scorers.items():
-            check_templates(use.with_, (*path, "scorers", name, "with"), place.plus("secrets"), report)
+            check_templates(use.with_, (*path, "scorers", name, "with"), place.with_secrets(), report)
         if evaluate.select is not None:
             scores = dict.fromkeys(evaluate.scorers, DOUBLE)
-            check_bare(evaluate.select.by, (*path, "select", "by"), place.plus(**scores), report, "a number")
+            check_bare(evaluate.select.by, (*path, "select", "by"), place.plus(scores), report, "a number")
             check_templates(evaluate.select.top, (*path, "select", "top"), place, report)
         if evaluate.gate is not None:
             best = self.types.best(evaluate, place.scope)
-            gated = place.plus(best=best, selected=list_of(best))
+            gated = place.plus({"best": best, "selected": list_of(best)})
             check_bare(evaluate.gate, (*path, "gate"), gated, report, "a condition")
         if evaluate.on_gate_fail is not None:
             self._goto(evaluate.on_gate_fail.goto, (*path, "on_gate_fail", "goto"), place)

@@ -69,6 +69,7 @@ def validate(document: Document, problems: Problems) -> tuple[FileSpec | None, f
         except ValidationError as error:
             found = [item for item in error.errors(include_url=False) if not _is_echo(item)]
         if attempt == 0:
+            problems.known = len(problems.found) + len(found)
             for item in found:
                 _note(item, document, problems)
         if not all(_set_aside(item, data, broken) for item in found):

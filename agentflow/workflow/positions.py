@@ -43,6 +43,8 @@ class Problems:
         self.file = file
         self.found: list[Problem] = []
         self._settled: set[tuple[int, int]] = set()
+        self.known = 0
+        """How many there are at least, counting those that were not noted."""
 
     def settle_places(self) -> None:
         """Note nothing more at the places of the mistakes found so far: it would only be their echo."""
@@ -55,7 +57,8 @@ class Problems:
         self.found.append(Problem(self.file, *position, message))
         if len(self.found) >= MAX_PROBLEMS:
             last = max(self.found)
-            note = f"more than {MAX_PROBLEMS} mistakes; the others are not listed. Correct these first."
+            more = f"and {self.known - MAX_PROBLEMS} more" if self.known > MAX_PROBLEMS else "and more"
+            note = f"{more} mistakes, which are not listed. Correct these first."
             self.found.append(Problem(self.file, last.line, last.column + 1, note))
             self.raise_if_any()
 

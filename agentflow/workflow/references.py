@@ -16,7 +16,7 @@ from agentflow.workflow.report import Report
 from agentflow.workflow.step_types import STEP_FIELDS, Scope, tried, type_of_expr
 from agentflow.workflow.steps import Step
 from agentflow.workflow.traps import cut_by_comment
-from agentflow.workflow.types import ANY, Type
+from agentflow.workflow.types import ANY
 
 MAX_EXPRESSION_TEXT = 40_000
 """Characters of all expressions of a file together."""
@@ -35,9 +35,13 @@ class Place:
     items: Mapping[str, str] = field(default_factory=dict)
     """Names of ``foreach`` items of the workflow, with the step that each belongs to."""
 
-    def plus(self, *roots: str, **types: Type) -> Place:
+    def plus(self, more: Scope) -> Place:
         """Return the place with more names."""
-        return replace(self, roots=self.roots | {*roots, *types}, scope={**self.scope, **types})
+        return replace(self, roots=self.roots | set(more), scope={**self.scope, **more})
+
+    def with_secrets(self) -> Place:
+        """Return the place where secrets may be read too."""
+        return replace(self, roots=self.roots | {"secrets"})
 
 
 def check_templates(value: Any, path: KeyPath, place: Place, report: Report) -> None:

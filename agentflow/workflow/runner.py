@@ -27,7 +27,8 @@ from agentflow.execution.step import perform
 from agentflow.guard.manifest import manifest
 from agentflow.store.leases import Lease
 from agentflow.store.records import ApprovalRecord, RunRecord
-from agentflow.tracing.tracer import start_tracing
+from agentflow.tracing.read import last_span
+from agentflow.tracing.tracer import TRACE_NAME, start_tracing
 from agentflow.workflow.approvals import raised_caps
 from agentflow.workflow.bodies import begin_call, end_call
 from agentflow.workflow.expressions import Secrets
@@ -213,6 +214,7 @@ class Runner:
         scope = f"run:{run_id}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            before = last_span(folder / TRACE_NAME) if resumed else None
             tracer = start_tracing(run_id, folder, exporters=shop.exporters, secrets=shop.secret_values())
         except OSError as error:
             refused = StorageError("the run's folder", str(folder), error)
@@ -242,7 +244,7 @@ class Runner:
         frame.view["inputs"] = record.inputs
         context.tell(RunStarted(run_id, "", self.name, record.inputs, resumed))
         try:
-            with tracer.run(self.name, digest=self.digest, inputs=record.inputs) as span:
+            with tracer.run(self.name, digest=self.digest, inputs=record.inputs, resumed_from=before) as span:
                 outcome = await self._ending(frame)
                 span.run_ended(outcome.status, outcome.usage.spent, outcome.error)
         finally:

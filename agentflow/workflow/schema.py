@@ -275,7 +275,9 @@ class FileSpec(Section):
         examples=[{"retry": {"attempts": 3}, "timeout": "5m", "max_parallel": 4}],
     )
     workflows: dict[Name, Workflow] = Field(
-        min_length=1, description="The workflows, by name.", examples=[{"plan_push": {"steps": []}}]
+        min_length=1,
+        description="The workflows, by name.",
+        examples=[{"look": {"steps": [{"id": "film", "use": "robot_arm.render"}]}}],
     )
 
 

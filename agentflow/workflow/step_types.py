@@ -145,16 +145,20 @@ def type_of(value: Any, scope: Scope) -> Type:
 def misfit_of_value(value: Any, wanted: Type, scope: Scope, path: str = "") -> Misfit | None:
     """Return why a value of the file, with expressions in it, can never pass for ``wanted``."""
     if wanted.kind == "list" and isinstance(value, list | tuple):
-        inner = [(f"{path}[{index}]", item, wanted.item) for index, item in enumerate(value)]
+        inside = [(f"{path}[{index}]", item, wanted.item) for index, item in enumerate(value)]
+        whole = list_of()
     elif wanted.kind == "map" and isinstance(value, Mapping):
-        inner = [(f"{path}.{key}", item, wanted.fields.get(key, wanted.value)) for key, item in value.items()]
+        inside = [
+            (f"{path}.{key}", item, wanted.fields.get(key, wanted.value)) for key, item in value.items()
+        ]
+        whole = map_of(dict.fromkeys(value, ANY))
     else:
-        inner = []
-    for at, item, declared in inner:
+        return None if wanted.kind == "any" else misfit(type_of(value, scope), wanted, path)
+    for at, item, declared in inside:
         found = misfit_of_value(item, declared or ANY, scope, at)
         if found is not None:
             return found
-    return misfit(type_of(value, scope), wanted, path)
+    return misfit(whole, wanted, path)
 
 
 def _type_of_template(text: str, scope: Scope) -> Type:

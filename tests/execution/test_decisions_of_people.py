@@ -203,3 +203,40 @@ def test_a_raise_that_is_not_enough_asks_again(bench: Any) -> None:
     done = flow.decide(result.run_id, "approve", by="ann")
     assert (done.status, done.usage.spent.tokens) == ("succeeded", 12), done.error
     assert sorted(bench.calls) == ["pay:1", "pay:2", "pay:3"]
+
+
+TYPED = """
+- id: ask
+  approval:
+    message: How many?
+    answers:
+      count: {type: integer, minimum: 1, maximum: 9}
+      note: {type: string, default: none given}
+- {id: pay, use: t.pay, with: {n: "${{ steps.ask.output.answers.count }}"}}
+"""
+
+
+def test_answers_are_typed_and_reach_the_steps_behind(bench: Any) -> None:
+    flow, result = waiting(bench, TYPED, head="")
+    assert result.questions[0].answers_schema["properties"]["count"]["maximum"] == 9
+    for answers, message in (
+        ({}, "answer 'count': found nothing"),
+        ({"count": 10}, "found 10; allowed: at most 9"),
+        ({"count": "two"}, r"found 'two' \(text\); allowed: a whole number"),
+        ({"count": 2, "cuont": 3}, "'cuont'"),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            flow.decide(result.run_id, "approve", by="ann", answers=answers)
+    done = flow.decide(result.run_id, "approve", by="ann", answers={"count": 3})
+    assert (done.status, bench.calls) == ("succeeded", ["pay:3"]), done.error
+    assert done.steps["ask"]["output"]["answers"] == {"count": 3, "note": "none given"}
+
+
+def test_outputs_are_held_to_their_declared_types(bench: Any) -> None:
+    bench.write(
+        "- {id: pay, use: t.pay}\n",
+        head='outputs: {n: {value: "${{ steps.pay.output.n }}", type: {type: integer, maximum: 0}}}\n',
+        tools=PAY,
+    )
+    result = bench.open().run("work")
+    assert (result.status, str(result.error)) == ("failed", "output 'n': found 1; allowed: at most 0.")

@@ -155,7 +155,8 @@ def test_the_name_that_a_comprehension_binds_may_be_any() -> None:
 
 @pytest.mark.parametrize(
     "text", ["int('s3cret')", "int(inputs.key)", "inputs.big + 1", "double([inputs.key])", "timestamp(inputs.key)",
-             "duration(inputs.key)", "inputs.key + 1", "{inputs: 1}", "inputs.key['x']", "[inputs.key][7]"],
+             "duration(inputs.key)", "inputs.key + 1", "{inputs: 1}", "inputs.key['x']", "[inputs.key][7]",
+             "{'a': 1}[inputs.key]", "[1][inputs.big]"],
 )  # fmt: skip
 def test_an_error_carries_no_value(text: str) -> None:
     with pytest.raises(InvalidInputError) as caught:

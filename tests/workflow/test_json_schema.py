@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 import yaml
 
@@ -45,6 +46,18 @@ def test_every_key_is_described_with_an_example() -> None:
         if not value.get("description") or not value.get("examples")
     ]
     assert bare == []
+
+
+def test_every_example_fits_the_key_that_it_explains() -> None:
+    schema = build_schema()
+    wrong = []
+    for name, form in {"the file": schema, **schema["$defs"]}.items():
+        for key, value in form.get("properties", {}).items():
+            own = jsonschema.Draft202012Validator({**value, "$defs": schema["$defs"]})
+            wrong += [
+                f"{name}.{key}: {example}" for example in value["examples"] if not own.is_valid(example)
+            ]
+    assert wrong == []
 
 
 def test_the_schema_takes_the_design_and_refuses_what_the_loader_refuses(
