@@ -90,6 +90,8 @@ class _Envelope:
         context, call = self.context, self.call
         context.tell(StepStarted(context.run_id, call.path, call.name, call.kind, call.iteration))
         with context.tracer.step(call.path, kind=call.kind, iteration=call.iteration) as span:
+            if call.path == call.id and call.kind != "foreach":  # its items say so
+                context.tracer.begun(call.path)
             try:
                 envelope = await self._guarded()
             except asyncio.CancelledError:

@@ -20,9 +20,11 @@ from agentflow.store.runs import Runs
 from agentflow.store.sqlite import SqliteFile
 from agentflow.store.steps import Steps, step_key
 
-__all__ = ["DATABASE_NAME", "Store", "now_ms", "step_key"]
+__all__ = ["DATABASE_NAME", "DATABASE_VARIABLE", "Store", "now_ms", "step_key"]
 
 DATABASE_NAME = "agentflow.db"
+DATABASE_VARIABLE = "DATABASE_URL"
+"""Where it is set, records go into that database instead of a SQLite file of the project."""
 
 _T = TypeVar("_T")
 

@@ -61,7 +61,7 @@ def foreach_call(frame: Frame, step: Step, iteration: str, nested: Nested) -> St
         todo = iter(enumerate(given["items"]))
         workers = min(each.max_parallel, tally.total)
         frame.context.tell(tally.progress(frame, step))
-        frame.context.tracer.items(tally.total)
+        frame.context.tracer.begun(frame.path(step), items=tally.total)
         async with asyncio.TaskGroup() as group:
             for _worker in range(workers):
                 group.create_task(_work(frame, step, each, iteration, nested, todo, tally, notes))

@@ -44,6 +44,8 @@ from agentflow.workflow.workshop import PROJECT_SCOPE, Workshop
 RESUMABLE = (
     RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING, RunStatus.CANCELLED, RunStatus.FAILED, RunStatus.EXHAUSTED,
 )  # fmt: skip
+INTERRUPT = "an interrupt"
+"""Who ended a run, where a signal did or the program that began it."""
 _STATUS = {
     StepStatus.REFUSED: RunStatus.REFUSED,
     StepStatus.EXHAUSTED: RunStatus.EXHAUSTED,
@@ -78,7 +80,9 @@ class Runner:
         self.digest = workshop.project.file.digest(name)
         self.cancelled: RunCancelledError | None = None
         """What to tell a person whose interrupt ended the run."""
-        self._cancel_by = "an interrupt"
+        self.gives_back = False
+        """Whether a run whose task is cancelled goes back to the queue, for another process to go on with."""
+        self._cancel_by = INTERRUPT
         self._lost: LeaseLostError | None = None
 
     def create(
@@ -124,11 +128,20 @@ class Runner:
             InvalidInputError: the run ended, waits for a decision, or its workflow has changed since.
             RunHeldError: another process is at work on it.
         """
-        record = self.workshop.store.get_run(run_id)
-        self.require_resumable(record)
-        lease = self.workshop.store.claim_run(run_id)
-        self.seed = record.seed
+        lease = self.take(self.workshop.store.get_run(run_id))
         return await self.held(run_id, lease, resumed=True)
+
+    def take(self, record: RunRecord) -> Lease:
+        """Claim a run that can go on, for `held` to do so.
+
+        Raises:
+            InvalidInputError: as `resume` says.
+            RunHeldError: another process is at work on it.
+        """
+        self.require_resumable(record)
+        lease = self.workshop.store.claim_run(record.id)
+        self.seed = record.seed
+        return lease
 
     async def rerun(self, plan: RerunPlan) -> Outcome:
         """Run again from a step of an earlier run, as a run of its own that takes over what stood before it.
@@ -256,7 +269,11 @@ class Runner:
         try:
             return await self._through(frame)
         except asyncio.CancelledError:
-            if self._lost is None:
+            if self._lost is None and self.gives_back and self._cancel_by == INTERRUPT:
+                context = frame.context
+                self.workshop.store.mark_run(context.run_id, RunStatus.QUEUED, lease=context.lease)
+                context.tell(RunFinished(context.run_id, status=RunStatus.QUEUED))
+            elif self._lost is None:
                 self.cancelled = RunCancelledError(frame.context.run_id, self._cancel_by)
                 self._finish(frame, RunStatus.CANCELLED, None, self.cancelled)
             raise

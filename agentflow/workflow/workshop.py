@@ -20,7 +20,7 @@ from agentflow.llm.models import build_chat_model
 from agentflow.store.artifacts import FileArtifacts
 from agentflow.store.heartbeat import Heartbeat
 from agentflow.store.leases import Lease
-from agentflow.store.store import Store
+from agentflow.store.store import DATABASE_VARIABLE, Store
 from agentflow.tracing.export import Exporters
 from agentflow.workflow.expressions import Secrets, resolve
 from agentflow.workflow.project import Project
@@ -28,8 +28,6 @@ from agentflow.workflow.schema import EmbeddedModel, WorldSpec
 from agentflow.worldmodel import catalog
 
 PROJECT_SCOPE = "project"
-DATABASE_VARIABLE = "DATABASE_URL"
-"""Where it is set, records go into that database instead of a SQLite file of the project."""
 _SECRET = re.compile(r"secrets\.([A-Za-z_][A-Za-z0-9_]*)")
 
 

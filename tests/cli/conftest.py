@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -46,6 +47,24 @@ async def wait(*, call: Call) -> int:
     """Wait for a Ctrl-C."""
     call.progress("at work")
     await asyncio.sleep(60)
+    return 1
+
+
+@tool(estimate=lambda item: Amounts(tokens=10))
+def pay(item: int, *, call: Call) -> dict[str, int]:
+    """Cost something, and wait where a file says so."""
+    note(f"pay:{item}")
+    call.meter.charge(Amounts(tokens=10))
+    gate = LOG.parent / f"gate-{item}"
+    while gate.exists():
+        time.sleep(0.01)
+    return {"item": item}
+
+
+@tool(estimate=lambda: Amounts(micro_usd=500_000))
+def buy(*, call: Call) -> int:
+    """Spend half a dollar."""
+    call.meter.charge(Amounts(micro_usd=500_000))
     return 1
 
 
@@ -97,6 +116,36 @@ workflows:
       - {id: ask, approval: {message: "Shall it go on?"}}
       - {id: greet, use: t.greet, with: {name: you}}
     outputs: {text: "${{ steps.greet.output.text }}"}
+  shop:
+    inputs: {first: {type: integer, default: 1}}
+    budget: {tokens: 100, on_exhausted: pause}
+    steps:
+      - {id: one, use: t.pay, with: {item: "${{ inputs.first }}"}}
+      - {id: each, foreach: {in: "[2, 3]", as: item, max_parallel: 2}, use: t.pay, with: {item: "${{ item }}"}}
+      - id: ask
+        approval:
+          message: "Ship it?"
+          show: [steps.one.output.item]
+          timeout: 24h
+          answers:
+            fps: {type: integer, minimum: 1}
+            note: {type: string, default: none}
+      - {id: ship, use: t.pay, with: {item: "${{ steps.ask.output.answers.fps }}"}}
+    outputs: {fps: "${{ steps.ship.output.item }}", note: "${{ steps.ask.output.answers.note }}"}
+  asks_twice:
+    steps:
+      - id: each
+        foreach: {in: "['a', 'b']", as: name, on_error: collect}
+        workflow: asks_for
+        with: {name: "${{ name }}"}
+  asks_for:
+    inputs: {name: {type: string}}
+    steps:
+      - {id: ask, approval: {message: "And ${{ inputs.name }}?"}}
+      - {id: greet, use: t.greet, with: {name: "${{ inputs.name }}"}}
+  spends:
+    budget: {usd: 0, on_exhausted: pause}
+    steps: [{id: buy, use: t.buy}]
   slow:
     steps:
       - {id: greet, use: t.greet, with: {name: you}}
@@ -138,6 +187,18 @@ def agentflow(capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
         return Said(code, out, err)
 
     return call
+
+
+@pytest.fixture
+def ask_to_decide(agentflow: Callable[..., Said]) -> Callable[..., str]:
+    """Run a workflow up to its question, and return the run's id."""
+
+    def begin(workflow: str, *arguments: str) -> str:
+        said = agentflow("run", workflow, *arguments, "--json")
+        assert said.code == 6, said
+        return str(json.loads(said.out)["run_id"])
+
+    return begin
 
 
 @pytest.fixture
