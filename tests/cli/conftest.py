@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -202,14 +203,52 @@ def ask_to_decide(agentflow: Callable[..., Said]) -> Callable[..., str]:
 
 
 @pytest.fixture
-def start() -> Callable[..., subprocess.Popen[str]]:
-    """Start the command line in a process of its own."""
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start the command line in a process of its own, which ends with the test."""
+    started: list[subprocess.Popen[str]] = []
 
     def begin(*arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "agentflow.cli.main", *arguments],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "agentflow.cli.main", *arguments],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
         )  # fmt: skip
+        return started[-1]
 
-    return begin
+    yield begin
+    for process in started:
+        process.kill()
+        process.wait(timeout=60)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+@pytest.fixture
+def at_terminal() -> Callable[..., tuple[str, int]]:
+    """Call the command line as a person at a terminal does, who answers one question."""
+    return _at_terminal
+
+
+def _at_terminal(*arguments: str, answer: bytes, question: bytes = b"Approve?") -> tuple[str, int]:
+    """Return what a person sees who answers the first question, and the exit code."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "agentflow.cli.main", *arguments], stdin=theirs, stdout=theirs, stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    asked = False
+    while True:
+        try:
+            seen += os.read(ours, 4096)
+        except OSError:  # the terminal's other side is closed
+            break
+        if question in seen and not asked:
+            asked = True
+            os.write(ours, answer)
+    os.close(ours)
+    return seen.decode(), process.wait(timeout=60)
