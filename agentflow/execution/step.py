@@ -43,6 +43,7 @@ from agentflow.core.records import (
 from agentflow.execution import values
 from agentflow.execution.call import InnerCallError, StepCall, WaitingError
 from agentflow.execution.context import RunContext
+from agentflow.execution.events import GuardrailRan, Progress, StepFinished, StepStarted
 from agentflow.execution.metering import CallMeter
 from agentflow.guard.engine import Checked
 from agentflow.store.store import now_ms
@@ -94,8 +95,10 @@ class _Envelope:
 
     async def run(self) -> Envelope:
         context, call = self.context, self.call
-        context.emit("step_started", call.path, call.name, step_kind=call.kind, iteration=call.iteration)
+        context.tell(StepStarted(context.run_id, call.path, call.name, call.kind, call.iteration))
         with context.tracer.step(call.path, kind=call.kind, iteration=call.iteration) as span:
+            if call.path == call.id and call.kind != "foreach":  # its items say so
+                context.tracer.begun(call.path)
             try:
                 envelope = await self._guarded()
             except asyncio.CancelledError:
@@ -110,7 +113,11 @@ class _Envelope:
                 envelope = self._failed(error)
             span.envelope(envelope)
         if context.watched:
-            context.emit("step_finished", call.path, call.name, envelope=envelope.model_dump(mode="json"))
+            found = not self.so_far.attempts and bool(envelope.attempts)
+            ended = StepFinished(
+                context.run_id, call.path, call.name, call.iteration, found, envelope=envelope
+            )
+            context.tell(ended)
         return envelope
 
     @property
@@ -199,7 +206,7 @@ class _Envelope:
         self.so_far.verdicts += checked.records
         self.so_far.rungs += checked.rungs
         for record in checked.records:
-            self.context.emit("guardrail", call.path, record.guardrail, record=record.model_dump(mode="json"))
+            self.context.tell(GuardrailRan(self.context.run_id, call.path, record=record))
         checked.raise_if_blocked()
         return checked
 
@@ -279,8 +286,8 @@ class _Envelope:
             seed=context.seed,
             meter=meter,
             artifacts=context.artifacts,
-            progress=lambda text, done=0, total=0: context.emit(
-                "progress", call.path, text, done=done, total=total
+            progress=lambda text, done=0, total=0: context.tell(
+                Progress(context.run_id, call.path, text, done, total)
             ),
             scratch=context.scratch,
             run=self._view,
