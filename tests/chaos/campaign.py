@@ -117,7 +117,9 @@ class Campaign:
                     for side in turns:
                         name = f"{index}-{side}-{number}"
                         more = self._random(work, f"{work}/{name}", 2)
-                        yield Planned(work, name, (*[None] * index, Death(side, number), *more), boundary=True)
+                        yield Planned(
+                            work, name, (*[None] * index, Death(side, number), *more), boundary=True
+                        )
 
     def at_random(self) -> Iterator[Planned]:
         """Trials without end."""
@@ -125,9 +127,7 @@ class Campaign:
         while True:
             for work in self.works:
                 rng = random.Random(f"{self.seed}/{work}/{number}/how many")
-                yield Planned(
-                    work, f"r{number}", self._random(work, f"{work}/r{number}", rng.randint(1, 5))
-                )
+                yield Planned(work, f"r{number}", self._random(work, f"{work}/r{number}", rng.randint(1, 5)))
             number += 1
 
     def _random(self, work: str, name: str, count: int) -> tuple[Death, ...]:

@@ -78,7 +78,9 @@ def warm_up(stage: Stage) -> None:
     gc.freeze()
 
 
-def begin(stage: Stage, action: str, moments: Moments, wait: Callable[[], Any] = lambda: None) -> tuple[int, int]:
+def begin(
+    stage: Stage, action: str, moments: Moments, wait: Callable[[], Any] = lambda: None
+) -> tuple[int, int]:
     """Begin a life; return its process and the pipe on which it says how it ended. ``wait`` is done before it acts."""
     reading, writing = os.pipe()
     pid = os.fork()
@@ -158,7 +160,9 @@ def _decide(flow: Agentflow) -> dict[str, Any]:
 
 def _worker(flow: Agentflow) -> dict[str, Any]:
     refused: list[str] = []
-    worker = Worker(flow.workshop, poll_s=0.005, on_refused=lambda run, error: refused.append(f"{run}: {error}"))
+    worker = Worker(
+        flow.workshop, poll_s=0.005, on_refused=lambda run, error: refused.append(f"{run}: {error}")
+    )
     asyncio.run(worker.work(until_idle=True))
     return {"status": flow.runs()[0].status, "message": "; ".join(refused)}
 

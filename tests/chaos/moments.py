@@ -30,6 +30,7 @@ from agentflow.tracing.jsonl import TraceFile
 COMMITS = ("begun", "committing", "committed")
 KINDS = (*COMMITS, "paying", "paid", "trace", "torn", "traced")
 
+
 class Death(NamedTuple):
     """The ``number``-th moment of a kind, from 1. Of ``kind`` "timer": after ``number`` microseconds."""
 

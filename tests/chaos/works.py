@@ -204,9 +204,7 @@ def _reply(request: ModelRequest) -> Any:
     if not any(message.role == "tool" for message in request.messages):
         return tool_calls(("t_pay", {"name": "asked by the model"}), **cost)
     pushes = [{"heading_degrees": 180, "distance_cm": 8, "why": "straight at it"}]
-    return answer(
-        {"understood": True, "body": "red block", "x_m": 0.0, "y_m": 0.0, "pushes": pushes}, **cost
-    )
+    return answer({"understood": True, "body": "red block", "x_m": 0.0, "y_m": 0.0, "pushes": pushes}, **cost)
 
 
 def _agent_parts() -> dict[str, Any]:
