@@ -102,14 +102,6 @@ class Runner:
             run_id, self.name, self.digest, inputs, seed=self.seed, trace_path=str(folder / "trace.jsonl"),
             status=RunStatus.QUEUED if queued else RunStatus.RUNNING, claim=not queued, reused_from=reused_from,
         )  # fmt: skip
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            definition = self.workflow.model_dump(mode="json", by_alias=True)
-            (folder / DEFINITION).write_text(json.dumps(definition))
-        except OSError as error:
-            refused = StorageError("the run's folder", str(folder), error)
-            self.workshop.store.finish_run(run_id, RunStatus.FAILED, error=refused)
-            raise refused from error
         return run_id, lease
 
     async def start(self, given: Mapping[str, Any], run_id: str | None = None) -> Outcome:
@@ -226,9 +218,12 @@ class Runner:
         record = store.get_run(run_id)
         folder = self._folder(run_id)
         scope = f"run:{run_id}"
+        definition = self.workflow.model_dump(mode="json", by_alias=True)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             before = last_span(folder / TRACE_NAME) if resumed else None
+            # Again when the run goes on: who began it may have died before, or on another machine.
+            (folder / DEFINITION).write_text(json.dumps(definition))
             tracer = start_tracing(run_id, folder, exporters=shop.exporters, secrets=shop.secret_values())
         except OSError as error:
             refused = StorageError("the run's folder", str(folder), error)

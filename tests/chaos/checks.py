@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from records import Records
+from records import Files, Records
 
 from agentflow.core.amounts import DIMENSIONS
 
@@ -52,7 +52,7 @@ def at_every_death(before: dict[str, Any], records: Records) -> Iterator[str]:
 
 
 def at_the_end(
-    records: Records, reference: Reference, kills: int, trace: tuple[int, int], *, same_questions: bool
+    records: Records, reference: Reference, kills: int, files: Files, *, same_questions: bool
 ) -> Iterator[str]:
     """What must hold of a run that has ended."""
     if (records.run["status"], records.run["error"]) != ("succeeded", None):
@@ -69,9 +69,10 @@ def at_the_end(
     yield from _decisions(records)
     if json.loads(records.run["manifest"]) != json.loads(reference.manifest):
         yield f"the manifest is {records.run['manifest']}, not {reference.manifest}"
-    spans, torn = trace
-    if not spans or torn > kills:
-        yield f"the trace has {spans} spans and {torn} torn lines after {kills} kills"
+    if not files.spans or files.torn_lines > kills:
+        yield f"the trace has {files.spans} spans and {files.torn_lines} torn lines after {kills} kills"
+    for broken in files.broken:
+        yield f"not whole: {broken}"
 
 
 def _calls(records: Records, reference: Reference, kills: int) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sqlite3
@@ -92,10 +93,31 @@ class Records:
         return steps | holds | asked | decided
 
 
-def trace_of(stage: Stage, run_id: str) -> tuple[int, int]:
-    """Return how many spans the trace of a run holds, and how many of its lines are torn."""
-    trace = read_trace(stage.root / ".agentflow" / "runs" / run_id / "trace.jsonl")
-    return sum(1 for _ in trace.walk()), trace.unreadable_lines
+@dataclass(frozen=True)
+class Files:
+    """What a run left beside its records: spans and torn lines of its trace, and files that are not whole."""
+
+    spans: int
+    torn_lines: int
+    broken: tuple[str, ...]
+
+    @classmethod
+    def of(cls, stage: Stage, run_id: str) -> Files:
+        """Look at them."""
+        folder = stage.root / ".agentflow"
+        trace = read_trace(folder / "runs" / run_id / "trace.jsonl")
+        broken = [str(file) for file in folder.glob("[0-9a-f][0-9a-f]/[0-9a-f]*") if not _is_whole(file)]
+        try:
+            json.loads((folder / "runs" / run_id / "workflow.json").read_text())["steps"]
+        except (OSError, ValueError, KeyError) as error:
+            broken.append(f"workflow.json: {type(error).__name__}")
+        return cls(sum(1 for _ in trace.walk()), trace.unreadable_lines, tuple(broken))
+
+
+def _is_whole(artifact: Path) -> bool:
+    """Whether an artifact's name is the digest of what it holds."""
+    digest = hashlib.sha256(artifact.read_bytes()).hexdigest()
+    return digest == artifact.parent.name + artifact.stem
 
 
 @contextmanager

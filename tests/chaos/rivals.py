@@ -15,7 +15,7 @@ from campaign import Campaign
 from checks import at_the_end
 from lives import LIMIT_S, Life, Stage, begin, end, live
 from moments import Death, Moments
-from records import Records, trace_of
+from records import Files, Records
 from works import WORKS
 
 ROUNDS = 3
@@ -113,8 +113,8 @@ def _rest(stage: Stage, reference: Any, kills: int) -> Iterator[str]:
             yield f"deciding: {life.said}"
             return
         records = Records.of(stage)
-    same = stage.work.same_questions
-    yield from at_the_end(records, reference, kills, trace_of(stage, records.run["id"]), same_questions=same)
+    files = Files.of(stage, records.run["id"])
+    yield from at_the_end(records, reference, kills, files, same_questions=stage.work.same_questions)
 
 
 def _let_lease_run_out(stage: Stage) -> None:

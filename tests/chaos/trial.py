@@ -10,7 +10,7 @@ from typing import Any
 from checks import Reference, at_every_death, at_the_end
 from lives import Life, Stage, live
 from moments import Death
-from records import Records, trace_of
+from records import Files, Records
 
 MOST_LIVES = 40
 ENDED = ("succeeded", "degraded", "failed", "refused", "exhausted", "cancelled")
@@ -51,9 +51,9 @@ def trial(stage: Stage, reference: Reference, deaths: Sequence[Death | None], rn
             done.violations.append(f"{life.action}: {life.said.get('broken') or life.said}")
     if not records.run:
         return done
-    trace = trace_of(stage, records.run["id"])
+    files = Files.of(stage, records.run["id"])
     done.violations += at_the_end(
-        records, reference, len(done.deaths), trace, same_questions=stage.work.same_questions
+        records, reference, len(done.deaths), files, same_questions=stage.work.same_questions
     )
     done.repeated = len(records.begun) - reference.calls.total()
     done.lost = sum(hold["state"] == "lost" for hold in records.tables["ledger_holds"])
