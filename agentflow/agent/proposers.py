@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from agentflow.agent import goals
+from agentflow.agent.conversation import Conversation
 from agentflow.agent.goals import Goal, Place, Thing
 from agentflow.agent.planner import PlanRequest, Proposal
-from agentflow.core.amounts import Amounts
 from agentflow.core.errors import GoalNotUnderstoodError, InvalidInputError, ModelError
-from agentflow.core.protocols import Call, ChatModel, Completion, Message
-from agentflow.core.records import Envelope, Hook
+from agentflow.core.protocols import Message
 from agentflow.worldmodel.contract import Floats
 
-MAX_TOKENS = 1024
-"""Of one answer, where the file does not say."""
 MAX_ANSWERS = 4
 """How often a model may answer in one round: tool calls and answers that do not hold count."""
 
@@ -67,28 +64,19 @@ _ROLE = (
 
 @dataclass
 class ModelProposer:
-    """A language model proposes; its chats pass the envelope as the agent's own calls.
+    """A language model proposes; its chats pass the envelope as the agent's own calls."""
 
-    ``call`` is `Planner.call`; ``run_tool`` performs one of the agent's tools by name.
-    """
-
-    chat: ChatModel
-    provider: str
+    talk: Conversation
     place: Callable[[Floats], Place]
     make_push: Callable[[Floats, str, tuple[float, float], int], Floats]
-    max_tokens: int = MAX_TOKENS
-    tools: list[dict[str, Any]] = field(default_factory=list)
-    call: Callable[..., Any] | None = None
-    run_tool: Callable[[str, dict[str, Any], str], Any] | None = None
-    tracer: Any = None
-    _count: int = 0
 
     async def propose(self, request: PlanRequest, state: Floats, violations: list[str]) -> Proposal:
         """Return the model's goal and pushes, checked against the table.
 
         Raises:
             GoalNotUnderstoodError: the model says that the request has no meaning here.
-            ModelError: its endpoint failed, or its answers do not hold.
+            InnerCallError: its endpoint failed, or the budget has no room.
+            ModelError: its answers do not hold.
         """
         place = self.place(state)
         messages = [
@@ -100,13 +88,15 @@ class ModelProposer:
             messages.append(Message(role="user", content=f"These were refused; propose others:\n{told}"))
         problem = ""
         for _ in range(MAX_ANSWERS):
-            completion, problem = await self._complete(messages)
+            said = await self.talk.ask(messages, _Answer.model_json_schema())
+            completion = said.completion
             if completion is None:
+                problem = said.problem
                 messages.append(Message(role="user", content=f"That was no answer: {problem}. Answer again."))
                 continue
             if completion.tool_calls:
                 problem = "a call of a tool"
-                messages += await self._use_tools(completion)
+                messages += await self.talk.use_tools(completion, said.offered)
                 continue
             try:
                 return self._proposal(completion.data, request, state, place)
@@ -116,63 +106,8 @@ class ModelProposer:
                     Message(role="assistant", content=completion.text),
                     Message(role="user", content=f"That does not hold: {problem}. Answer again."),
                 ]
-        raise ModelError(self.chat.name, f"{MAX_ANSWERS} answers that do not hold, the last: {problem}",
+        raise ModelError(self.talk.chat.name, f"{MAX_ANSWERS} answers that do not hold, the last: {problem}",
                          "Use a stronger model, or say the goal more plainly.")  # fmt: skip
-
-    async def _complete(self, messages: list[Message]) -> tuple[Completion | None, str]:
-        """Return the model's answer, or None and what was wrong with one that was paid for and says nothing."""
-        if self.call is None:
-            raise ModelError(
-                self.chat.name, "is not bound to a step", "This is a defect of agentflow: report it."
-            )
-        schema = _Answer.model_json_schema()
-        self._count += 1
-
-        async def body(ticket: Call, given: dict[str, Any]) -> dict[str, Any]:
-            asked = _messages(given)
-            try:
-                with self.tracer.chat(
-                    self.chat.name, provider=self.provider, messages=asked, max_tokens=self.max_tokens
-                ) as span:
-                    completion = await self.chat.complete(
-                        asked, schema=schema, tools=self.tools, max_tokens=self.max_tokens
-                    )
-                    span.completion(completion)
-            except ModelError as error:
-                ticket.meter.charge(error.spent)
-                if error.retryable and error.spent != Amounts():
-                    return {"problem": error.problem}
-                raise
-            ticket.meter.charge(completion.usage)
-            return {"completion": completion.model_dump(mode="json")}
-
-        envelope: Envelope = await self.call(
-            f"chat[{self._count}]",
-            f"chat {self.chat.name}",
-            {
-                "messages": [message.model_dump(mode="json") for message in messages],
-                "max_tokens": self.max_tokens,
-            },
-            body,
-            estimate=lambda given: self.chat.estimate(
-                _messages(given), self.max_tokens, schema=schema, tools=self.tools
-            ),
-            before=Hook.TOOL_ARGS,
-            after=Hook.TOOL_RESULT,
-            attempts=1,
-        )
-        if "problem" in envelope.output:
-            return None, str(envelope.output["problem"])
-        return Completion.model_validate(envelope.output["completion"]), ""
-
-    async def _use_tools(self, completion: Completion) -> list[Message]:
-        answers = [Message(role="assistant", content=completion.text, tool_calls=completion.tool_calls)]
-        for index, wanted in enumerate(completion.tool_calls):
-            text = "no tools here"
-            if self.run_tool is not None:  # a model may give two calls one id: their places differ
-                text = await self.run_tool(wanted.name, wanted.arguments, f"{self._count}.{index}")
-            answers.append(Message(role="tool", content=text, tool_call_id=wanted.id))
-        return answers
 
     def _proposal(self, data: Any, request: PlanRequest, state: Floats, place: Place) -> Proposal:
         answer = _Answer.model_validate(data)
@@ -205,11 +140,7 @@ class ModelProposer:
         angle, length = math.radians(push.heading_degrees), push.distance_cm / 100
         end = (body.at[0] + length * math.cos(angle), body.at[1] + length * math.sin(angle))
         actions = self.make_push(state, body.name, end, request.horizon_steps)
-        return f"{self.chat.name} #{index + 1}", np.asarray(actions, np.float32), push.why
-
-
-def _messages(given: dict[str, Any]) -> list[Message]:
-    return [Message.model_validate(message) for message in given["messages"]]
+        return f"{self.talk.chat.name} #{index + 1}", np.asarray(actions, np.float32), push.why
 
 
 def _first_problem(error: ValidationError | InvalidInputError) -> str:

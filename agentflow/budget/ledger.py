@@ -179,7 +179,7 @@ class Ledger:
 
     def left(self, scope: str) -> Amounts:
         """Return what may still be reserved in a scope, given it and all scopes above it."""
-        with self._store.database.read() as connection:
+        with self._store.database.read(snapshot=True) as connection:
             return self._left(connection, self._chain(connection, scope))
 
     def usage(self, scope: str) -> Usage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,17 +70,17 @@ def open_records(file: str) -> Iterator[tuple[Store, Path]]:
         InvalidInputError: the project has no records yet.
     """
     from agentflow.core.errors import InvalidInputError
-    from agentflow.store.store import DATABASE_NAME, Store
+    from agentflow.store.store import DATABASE_NAME, DATABASE_VARIABLE, Store
 
     path = Path(file)
     base = (path if path.is_dir() else path.parent).resolve() / ".agentflow"
-    if not (base / DATABASE_NAME).exists():
+    if not (os.environ.get(DATABASE_VARIABLE) or (base / DATABASE_NAME).exists()):
         raise InvalidInputError(
             "project",
             f"no runs beside {file}",
             "a project in which `agentflow run` was used (--file names it)",
         )
-    store = Store.open(base)
+    store = Store.of_project(base)
     try:
         yield store, base
     finally:

@@ -70,6 +70,8 @@ class RunContext:
     """Returns a call with a body that gives a recorded answer; guardrails, budget and spans stay as they are."""
     resumed: bool = True
     """Whether the store may hold steps of this run that another process, or an earlier pass, left there."""
+    retries: bool = False
+    """Whether steps that failed before are tried again: the run had ended, and somebody wants it to go on."""
     recorded: set[tuple[str, str]] = field(default_factory=set)
     """The places (path, iteration) of the steps that this pass put on record."""
     holds: set[str] = field(default_factory=set)

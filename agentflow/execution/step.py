@@ -56,6 +56,10 @@ WALL_HOLD_MS = 1_000
 larger hold would be booked by a crash, and leave the resumed run no time."""
 
 
+_STANDING = (StepStatus.CALLED, StepStatus.REFUSED)
+"""How a call that did not end well may have ended, for its record to stand whoever asks."""
+
+
 @dataclass
 class _Progress:
     """What has happened in one step so far."""
@@ -151,10 +155,21 @@ class _Envelope:
         if found is None:
             return None
         digest, envelope = found
-        if envelope.status not in (StepStatus.CALLED, StepStatus.REFUSED) and not envelope.final:
-            return None  # what failed before is tried again
+        if not (envelope.final or envelope.status in _STANDING or self._failed_before(place, envelope)):
+            return None
         self.so_far.digest = digest
         return envelope
+
+    def _failed_before(self, place: tuple[str, str], envelope: Envelope) -> bool:
+        """Whether a failure stands that an earlier process left in a run which had not ended: it was paid for, too.
+
+        A step around it that is retried, or a person who has an ended run go on, tries it again.
+        """
+        context = self.context
+        if envelope.status is not StepStatus.FAILED or context.retries or place in context.recorded:
+            return False
+        context.recorded.add(place)
+        return True
 
     def _cached(self, inputs: dict[str, Any]) -> tuple[Any, Any] | None:
         """Return what an earlier call of the same thing with the same inputs gave, where the step takes that."""
@@ -215,7 +230,7 @@ class _Envelope:
                 # what it used, or will be billed, beyond what it said is not known: so all of its hold
                 unknown = hold.amounts.model_copy(update={"wall_ms": 0}).minus(meter.spent)
                 meter.charge(unknown)
-            self._settle(hold, meter, begin, None)
+            self._settle(hold, meter, begin, error)
             raise
         settlement = self._settle(hold, meter, begin, (encoded, made))
         self._refuse_overrun(hold, settlement)
@@ -348,9 +363,9 @@ class _Envelope:
         return bool(held) and error.requested <= error.left + held
 
     def _settle(
-        self, hold: Hold, meter: CallMeter, begin: float, result: tuple[Any, list[Artifact]] | None
+        self, hold: Hold, meter: CallMeter, begin: float, result: tuple[Any, list[Artifact]] | BaseException
     ) -> Settlement:
-        """Book what was used; a result is kept in the same transaction, so that it is never paid for twice."""
+        """Book what was used; how it ended is kept in the same transaction, so that it is never paid for twice."""
         context, call, done = self.context, self.call, self.so_far
         spent = meter.spent
         if call.books_wall and (wall_ms := round((time.monotonic() - begin) * 1e3)):
@@ -367,7 +382,9 @@ class _Envelope:
         finally:
             context.release(hold.id)
 
-    def _book(self, hold: Hold, spent: Amounts, result: tuple[Any, list[Artifact]] | None) -> Settlement:
+    def _book(
+        self, hold: Hold, spent: Amounts, result: tuple[Any, list[Artifact]] | BaseException
+    ) -> Settlement:
         context = self.context
         if not hold.id and spent is NOTHING:
             self._keep(result, NO_COST, None)
@@ -378,12 +395,17 @@ class _Envelope:
         return settlement
 
     def _keep(
-        self, result: tuple[Any, list[Artifact]] | None, settlement: Settlement, transaction: Any
+        self, result: tuple[Any, list[Artifact]] | BaseException, settlement: Settlement, transaction: Any
     ) -> None:
-        if result is not None:
-            self.so_far.artifacts += result[1]
+        """Put on record how the call ended, together with what it cost."""
+        done = self.so_far
+        if not isinstance(result, BaseException):
+            done.artifacts += result[1]
             self._put(self._called(result[0], settlement), transaction)
-            self.so_far.paid = True
+            done.paid = True
+        elif self._is_the_end(result):
+            done.recorded = self._failure(result)
+            self._put(done.recorded, transaction)
 
     def _called(self, output: Any, settlement: Settlement) -> Envelope:
         """Return what is recorded with the settlement: the outcome itself where nothing is left to be found."""
@@ -422,7 +444,17 @@ class _Envelope:
             reused=done.reused,
         )
 
+    def _is_the_end(self, error: BaseException) -> bool:
+        """Whether the step fails with an attempt's error: it waits for nobody, and there is no further attempt."""
+        if isinstance(error, WaitingError | LeaseLostError) or not isinstance(error, Exception):
+            return False
+        retryable = isinstance(error, AgentflowError) and error.retryable
+        return not retryable or self.so_far.attempts >= self.call.attempts
+
     def _failed(self, error: Exception) -> Envelope:
+        return self.so_far.recorded or self._record(self._failure(error))
+
+    def _failure(self, error: BaseException) -> Envelope:
         match error:
             case BudgetExceededError():
                 status = StepStatus.EXHAUSTED
@@ -433,7 +465,7 @@ class _Envelope:
             case _:
                 status = StepStatus.FAILED
         wrapped = error if isinstance(error, AgentflowError) else StepFailedError(self.call.path, error)
-        return self._record(self._envelope(status, None, wrapped))
+        return self._envelope(status, None, wrapped)
 
     def _record(self, envelope: Envelope) -> Envelope:
         self._put(envelope, None)

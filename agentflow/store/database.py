@@ -10,8 +10,8 @@ import random
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, TypeVar
 
@@ -40,13 +40,14 @@ class Database(ABC):
         self._in_write = threading.local()
 
     @abstractmethod
-    def write(self, *, durable: bool = False) -> AbstractContextManager[Connection]:
+    def write(self, *, durable: bool = False, fleeting: bool = False) -> AbstractContextManager[Connection]:
         """Open a write transaction; an exception rolls it back.
 
         Keep it short: nothing that waits, no ``await``, no second one inside it.
 
         Args:
             durable: the commit survives a power cut, too.
+            fleeting: a power cut may take the commit: what is written can be had again. Never both.
 
         Raises:
             StorageError: the database is locked, corrupt, full or cannot be reached.
@@ -63,30 +64,30 @@ class Database(ABC):
         """
         return False
 
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """Open a connection that reads one consistent snapshot and takes no lock.
+    @abstractmethod
+    def read(self, *, snapshot: bool = False) -> AbstractContextManager[Connection]:
+        """Open a connection that reads what is committed, and takes no lock.
+
+        Args:
+            snapshot: all statements see the same state, not each what is committed when it begins.
 
         Raises:
             StorageError: the database is corrupt or cannot be read.
         """
-        try:
-            with self._engine.connect() as connection:
-                connection.begin()
-                yield connection
-        except self._errors as error:
-            raise self.error("a lock to read it", error) from error
 
-    def attempt(self, work: Callable[[Connection], _T], *, durable: bool = False) -> _T:
+    def attempt(
+        self, work: Callable[[Connection], _T], *, durable: bool = False, fleeting: bool = False
+    ) -> _T:
         """Do all of ``work`` in one write transaction, again where another one was in its way.
 
         Args:
             work: what to do; it changes nothing but the database.
-            durable: the commit survives a power cut, too.
+            durable: as in `write`.
+            fleeting: as in `write`.
         """
         for left in reversed(range(_ATTEMPTS)):
             try:
-                with self.write(durable=durable) as connection:
+                with self.write(durable=durable, fleeting=fleeting) as connection:
                     return work(connection)
             except StorageError as error:
                 if not error.passing or not left:

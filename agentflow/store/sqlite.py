@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -46,9 +47,19 @@ class SqliteFile(Database):
         with self.write() as connection:
             bring_up(connection)
 
-    def write(self, *, durable: bool = False) -> _Write:
-        """Open a transaction that holds the write lock from its start."""
+    def write(self, *, durable: bool = False, fleeting: bool = False) -> _Write:
+        """Open a transaction that holds the write lock from its start; none costs less than a ``fleeting`` one."""
         return _Write(self, "full" if durable else "normal")
+
+    @contextmanager
+    def read(self, *, snapshot: bool = False) -> Iterator[Connection]:
+        """Open a connection whose statements all see the same state."""
+        try:
+            with self._engine.connect() as connection:
+                connection.begin()
+                yield connection
+        except self._errors as error:
+            raise self.error("a lock to read it", error) from error
 
     def error(self, what: str, cause: BaseException) -> StorageError:
         """Return the error that says what the file refused."""

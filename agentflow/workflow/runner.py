@@ -30,6 +30,7 @@ from agentflow.tracing.read import last_span
 from agentflow.tracing.tracer import TRACE_NAME, start_tracing
 from agentflow.workflow.approvals import raised_caps
 from agentflow.workflow.bodies import begin_call, end_call
+from agentflow.workflow.decisions import ENDED
 from agentflow.workflow.expressions import Secrets
 from agentflow.workflow.frames import Frame, guard_of
 from agentflow.workflow.inputs import resolve_inputs
@@ -223,7 +224,7 @@ class Runner:
             run_id=run_id, scope=scope, seed=self.seed, folder=folder, store=store, ledger=shop.ledger,
             artifacts=shop.artifacts, tracer=tracer, registry=shop.project.registry, worlds=shop.world,
             simulators=shop.simulator, models=shop.chat, listener=self.listener, resumed=resumed, lease=lease,
-            workers=shop.workers, replay=shop.replay,
+            workers=shop.workers, replay=shop.replay, retries=record.status in ENDED,
         )  # fmt: skip
         if resumed:
             store.mark_run(run_id, RunStatus.RUNNING, lease=lease)

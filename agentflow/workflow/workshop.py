@@ -28,8 +28,6 @@ from agentflow.workflow.schema import EmbeddedModel, WorldSpec
 from agentflow.worldmodel import catalog
 
 PROJECT_SCOPE = "project"
-DATABASE_VARIABLE = "DATABASE_URL"
-"""Where it is set, records go into that database instead of a SQLite file of the project."""
 _SECRET = re.compile(r"secrets\.([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -54,7 +52,7 @@ class Workshop:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError("the project's records", str(self.folder), error) from error
-        self.store = Store.open(self.folder, url=self.database_url or os.environ.get(DATABASE_VARIABLE))
+        self.store = Store.of_project(self.folder, self.database_url)
         self.ledger = Ledger(self.store)
         self.ledger.open_scope(PROJECT_SCOPE, Amounts.unlimited())
         self.artifacts = FileArtifacts(self.folder)

@@ -59,7 +59,7 @@ WRONG = {
     "a key of an agent that does not exist": (
         steps("{id: a, agent: {model: planner, promt: x, prompt: y}}"),
         ["8:41: unknown key 'promt'. Did you mean 'prompt'? Allowed here: model, prompt, output, world, tools, rounds, "
-         "candidates, horizon, keep."],
+         "candidates, horizon, keep, max_tokens."],
     ),
     "a key of a step that does not exist": (
         steps(f"{{id: a, {RENDER}, withs: 1}}"),
@@ -452,7 +452,7 @@ WRONG = {
     ),
     "an agent whose name alone is given": (
         steps("{id: a, agent: planner}"),
-        ["8:24: agent: found 'planner'; allowed: a mapping with model, prompt, output, world, tools, rounds, candidates, horizon, keep."],
+        ["8:24: agent: found 'planner'; allowed: a mapping with model, prompt, output, world, tools, rounds, candidates, horizon, keep, max_tokens."],
     ),
     "a budget that is a number": (
         workflow("budget: 0.5"),

@@ -15,7 +15,7 @@ from agentflow.core.registry import Registry, scorer, tool
 
 HEAD = """\
 version: 1
-models: {planner: {provider: embedded}}
+models: {planner: {provider: embedded}, writer: {provider: openai, model: m}}
 worlds: {table: {use: tabletop}}
 types:
   Body: {type: object, fields: {name: string, mass_kg: {type: number, minimum: 0, optional: true}}}
@@ -303,7 +303,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         ["12:36: steps.a.output has no 'sed'. Did you mean 'seed'? It has: seed, bodies."],
     ),
     "what an agent was declared to give, misread": (
-        steps("{id: a, agent: {model: planner, prompt: x, output: Scene}}", "{id: b, if: steps.a.output.candidates.size() > 1, use: shop.loose}"),
+        steps("{id: a, agent: {model: writer, prompt: x, output: Scene}}", "{id: b, if: steps.a.output.candidates.size() > 1, use: shop.loose}"),
         ["12:36: steps.a.output has no 'candidates'. It has: seed, bodies."],
     ),
     "an agent's numbers and inputs of the wrong type": (
