@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from pydantic import BaseModel
 
 from agentflow import Amounts, Call, tool
 
 
-class Offer(TypedDict):
+class Offer(BaseModel):
     """What a supplier asks for one part."""
 
     supplier: str
@@ -15,7 +15,7 @@ class Offer(TypedDict):
     days: int
 
 
-class Order(TypedDict):
+class Order(BaseModel):
     """What was ordered, at what price."""
 
     supplier: str
@@ -30,15 +30,15 @@ def offers(part: str) -> list[Offer]:
     """Ask every supplier for a price."""
     price = PRICES[part]
     return [
-        {"supplier": "Arlo", "price_usd": price, "days": 9},
-        {"supplier": "Berta", "price_usd": round(1.1 * price, 2), "days": 2},
+        Offer(supplier="Arlo", price_usd=price, days=9),
+        Offer(supplier="Berta", price_usd=round(1.1 * price, 2), days=2),
     ]
 
 
 @tool(estimate=lambda offer, count: Amounts(), side_effects=True)
 def order(offer: Offer, count: int, express: bool = False) -> Order:
     """Order parts; express costs ten dollars more."""
-    return {"supplier": offer["supplier"], "total_usd": count * offer["price_usd"] + 10 * express}
+    return Order(supplier=offer.supplier, total_usd=count * offer.price_usd + 10 * express)
 
 
 def _fewer(inputs: dict[str, object]) -> dict[str, object]:
