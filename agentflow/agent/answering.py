@@ -60,8 +60,8 @@ async def answer(talk: Conversation, question: Question) -> Any:
         if completion is None:
             problem = said.problem
             messages.append(Message(role="user", content=f"That was no answer: {problem}. Answer again."))
-        elif completion.tool_calls and said.offered:
-            problem = "calls of tools, and no answer"
+        elif completion.tool_calls:
+            problem = f"a call of '{completion.tool_calls[-1].name[:60]}', and no answer"
             messages += await talk.use_tools(completion, said.offered)
         else:
             try:
@@ -86,9 +86,6 @@ def _value(completion: Completion, question: Question) -> Any:
     Raises:
         InvalidInputError: it is no answer.
     """
-    if completion.tool_calls:
-        found = f"a call of '{completion.tool_calls[0].name[:60]}'"
-        raise InvalidInputError("your answer", found, "an answer: no tool can be called any more")
     if question.schema is not None:
         return completion.data
     if not completion.text.strip():

@@ -116,7 +116,7 @@ class Campaign:
                     turns = [COMMITS[1:][number % 2]] if sides == ["one"] else sides
                     for side in turns:
                         name = f"{index}-{side}-{number}"
-                        more = self._random(work, f"{work}/{name}", 2)
+                        more = self._random(work, f"{work}/{name}", 1 + number % 2)
                         yield Planned(
                             work, name, (*[None] * index, Death(side, number), *more), boundary=True
                         )
