@@ -75,6 +75,15 @@ def arm(moments: Moments) -> None:
     HERE.__dict__.update(moments.__dict__)
     for database in (SqliteFile, PostgresqlServer):
         database.write = _watched(database.write)  # type: ignore[method-assign]
+    alone = SqliteFile.alone
+
+    def by_itself(database: SqliteFile, *statement: Any) -> bool:
+        HERE.reach("committing")
+        written = alone(database, *statement)
+        HERE.reach("committed")
+        return written
+
+    SqliteFile.alone = by_itself  # type: ignore[method-assign]
     write = TraceFile.write
 
     def traced(file: TraceFile, line: dict[str, Any]) -> None:
@@ -88,8 +97,8 @@ def arm(moments: Moments) -> None:
 
 def _watched(write: Callable[..., Any]) -> Callable[..., Any]:
     @contextmanager
-    def watched(database: Any, *, durable: bool = False) -> Iterator[Any]:
-        with write(database, durable=durable) as connection:
+    def watched(database: Any, **options: Any) -> Iterator[Any]:
+        with write(database, **options) as connection:
             HERE.reach("begun")
             yield connection
             HERE.reach("committing")
