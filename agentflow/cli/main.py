@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from agentflow.cli import approvals, exits, init, records, running, validate, worker, world
+from agentflow.cli import approvals, exits, graph, init, records, running, validate, worker, world
 from agentflow.cli.exits import EXIT_CODES, guarded
 
 HELP = "Guardrailed agent workflows around world models: YAML in, guarded, budgeted, traced predictions out."
@@ -47,7 +47,7 @@ def application() -> typer.Typer:
     )  # fmt: skip
     app.callback()(_options)
     rooms: dict[str, tuple[Callable[..., int], ...]] = {
-        "Workflows": (init.init, validate.validate, running.run, worker.worker),
+        "Workflows": (init.init, validate.validate, graph.graph, running.run, worker.worker),
         "Runs": (records.runs, records.show, running.resume, running.rerun, running.cancel),
         "Decisions": (approvals.approvals, approvals.approve, approvals.reject),
     }

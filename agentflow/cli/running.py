@@ -14,6 +14,7 @@ from agentflow.cli.options import DEFAULT_FILE, File, Follow, Json, Quiet, RunId
 if TYPE_CHECKING:
     from agentflow.cli.follow import Follower
     from agentflow.sdk import Agentflow, RunResult
+    from agentflow.workflow.project import Project
     from agentflow.workflow.rerun import RerunPlan
 
 Inputs = Annotated[
@@ -56,7 +57,7 @@ def run(
         )
 
     def given(flow: Agentflow) -> tuple[str, dict[str, Any]]:
-        name = workflow or _only_one(flow)
+        name = workflow or only_one(flow.project)
         declared = flow.project.file.workflow(name)
         return name, collect(declared, pairs=pairs or (), extra=context.args, file=inputs_json, goal=goal)
 
@@ -83,10 +84,15 @@ def resume(
     return attend(file, Manner(as_json, quiet, follow), again)
 
 
-def _only_one(flow: Agentflow) -> str:
+def only_one(project: Project) -> str:
+    """Return the name of a file's only workflow.
+
+    Raises:
+        InvalidInputError: it has several.
+    """
     from agentflow.core.errors import InvalidInputError, listed
 
-    names = list(flow.project.file.spec.workflows)
+    names = list(project.file.spec.workflows)
     if len(names) != 1:
         raise InvalidInputError(
             "workflow", f"no name, where the file has {len(names)}", f"one of {listed(names)}"
