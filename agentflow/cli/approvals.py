@@ -38,12 +38,12 @@ By = Annotated[str | None, typer.Option("--by", metavar="NAME", help="Who decide
 
 
 def approvals(
-    run_id: Annotated[str | None, typer.Argument(metavar="[RUN]", help="Of this run only.")] = None,
+    run_id: Annotated[str | None, typer.Argument(metavar="RUN", help="Of this run only.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Also what is decided.")] = False,
     file: File = DEFAULT_FILE,
     as_json: Json = False,
 ) -> int:
-    """List what people are asked: since when, until when, and how to answer."""
+    """List what people are asked, and how to answer."""
     from agentflow.cli.records import open_records, resolve_run
 
     with open_records(file) as (store, _):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from agentflow.cli import approvals, exits, records, running, validate, worker, world
+from agentflow.cli import approvals, exits, graph, init, records, running, validate, worker, world
 from agentflow.cli.exits import EXIT_CODES, guarded
 
 HELP = "Guardrailed agent workflows around world models: YAML in, guarded, budgeted, traced predictions out."
@@ -46,20 +46,22 @@ def application() -> typer.Typer:
         rich_markup_mode="rich", context_settings={"help_option_names": ["-h", "--help"]},
     )  # fmt: skip
     app.callback()(_options)
-    app.command("run", context_settings=_INPUTS)(guarded(running.run))
-    commands: tuple[Callable[..., int], ...] = (
-        validate.validate, records.runs, records.show, approvals.approvals, approvals.approve, approvals.reject,
-        running.resume, running.rerun, running.cancel, worker.worker,
-    )  # fmt: skip
-    for command in commands:
-        app.command(command.__name__)(guarded(command))
+    rooms: dict[str, tuple[Callable[..., int], ...]] = {
+        "Workflows": (init.init, validate.validate, graph.graph, running.run, worker.worker),
+        "Runs": (records.runs, records.show, running.resume, running.rerun, running.cancel),
+        "Decisions": (approvals.approvals, approvals.approve, approvals.reject),
+    }
+    for room, commands in rooms.items():
+        for command in commands:
+            settings = _INPUTS if command is running.run else None
+            app.command(rich_help_panel=room, context_settings=settings)(guarded(command))
     worlds = typer.Typer(
         help="The learned worlds: what they are worth, how to make one.", no_args_is_help=True
     )
     worlds.command("list")(guarded(world.list_worlds))
     for command in (world.card, world.train, world.evaluate):
         worlds.command(command.__name__)(guarded(command))
-    app.add_typer(worlds, name="world")
+    app.add_typer(worlds, name="world", rich_help_panel="Worlds")
     return app
 
 

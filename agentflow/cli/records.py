@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 
 def runs(
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many, the newest first.")] = 20,
+    limit: Annotated[
+        int, typer.Option("--limit", "-n", min=1, metavar="N", help="How many, the newest first.")
+    ] = 20,
     file: File = DEFAULT_FILE,
     as_json: Json = False,
 ) -> int:
@@ -47,7 +49,7 @@ def show(
     guards: Annotated[bool, typer.Option("--guards", help="Each guardrail that was asked for.")] = False,
     trace: Annotated[bool, typer.Option("--trace", help="The tree of spans.")] = False,
 ) -> int:
-    """Show a run: its plan, outcome, guardrails, steps, budget and files.
+    """Show a run: plan, outcome, guardrails, steps, budget, files.
 
     With --follow, the exit code is the run's.
     """

@@ -14,6 +14,7 @@ from agentflow.cli.options import DEFAULT_FILE, File, Follow, Json, Quiet, RunId
 if TYPE_CHECKING:
     from agentflow.cli.follow import Follower
     from agentflow.sdk import Agentflow, RunResult
+    from agentflow.workflow.project import Project
     from agentflow.workflow.rerun import RerunPlan
 
 Inputs = Annotated[
@@ -24,14 +25,16 @@ Inputs = Annotated[
 
 def run(
     context: typer.Context,
-    workflow: Annotated[str, typer.Argument(help="The workflow's name in the file.")],
+    workflow: Annotated[
+        str, typer.Argument(metavar="WORKFLOW", help="Its name; may be left out where the file has one.")
+    ] = "",
     goal: Annotated[str | None, typer.Option(help="Short for --input goal=TEXT.")] = None,
     pairs: Inputs = None,
     inputs_json: Annotated[
         str | None, typer.Option(metavar="FILE", help="Inputs as a JSON object; - reads standard input.")
     ] = None,
     file: File = DEFAULT_FILE,
-    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of all randomness.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of all randomness.")] = 0,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it to a worker, and print its id.")] = False,
     follow: Follow = False,
     as_json: Json = False,
@@ -44,6 +47,8 @@ def run(
     from agentflow.cli.inputs import collect
     from agentflow.core.errors import InvalidInputError
 
+    if not 0 <= seed < 2**63:
+        raise InvalidInputError("--seed", str(seed), "a whole number from 0 to 2^63 - 1")
     if workflow.startswith("-"):
         raise InvalidInputError("workflow", f"'{workflow}'", "its name first, then the inputs")
     if detach and follow:
@@ -51,15 +56,16 @@ def run(
             "--follow", "beside --detach", "one of them; `agentflow show RUN --follow` later"
         )
 
-    def given(flow: Agentflow) -> dict[str, Any]:
-        declared = flow.project.file.workflow(workflow)
-        return collect(declared, pairs=pairs or (), extra=context.args, file=inputs_json, goal=goal)
+    def given(flow: Agentflow) -> tuple[str, dict[str, Any]]:
+        name = workflow or only_one(flow.project)
+        declared = flow.project.file.workflow(name)
+        return name, collect(declared, pairs=pairs or (), extra=context.args, file=inputs_json, goal=goal)
 
     def start(flow: Agentflow, follower: Follower) -> RunResult:
-        return flow.run(workflow, given(flow), seed=seed, listener=follower)
+        return flow.run(*given(flow), seed=seed, listener=follower)
 
     if detach:
-        return _detach(file, as_json, lambda flow: flow.enqueue(workflow, given(flow), seed=seed))
+        return _detach(file, as_json, lambda flow: flow.enqueue(*given(flow), seed=seed))
     return attend(file, Manner(as_json, quiet, follow), start)
 
 
@@ -70,12 +76,28 @@ def resume(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Go on with a run that was cut off; what is finished is not done again."""
+    """Go on with a run that was cut off; nothing is done twice."""
 
     def again(flow: Agentflow, follower: Follower) -> RunResult:
         return flow.resume(_known(flow, run_id), listener=follower)
 
     return attend(file, Manner(as_json, quiet, follow), again)
+
+
+def only_one(project: Project) -> str:
+    """Return the name of a file's only workflow.
+
+    Raises:
+        InvalidInputError: it has several.
+    """
+    from agentflow.core.errors import InvalidInputError, listed
+
+    names = list(project.file.spec.workflows)
+    if len(names) != 1:
+        raise InvalidInputError(
+            "workflow", f"no name, where the file has {len(names)}", f"one of {listed(names)}"
+        )
+    return names[0]
 
 
 def _known(flow: Agentflow, text: str) -> str:
@@ -94,7 +116,7 @@ def rerun(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Run again from a step, as a new run that takes over what stood before it."""
+    """Begin anew at a step, in a run that reuses what stood before."""
     manner = Manner(as_json, quiet, follow)
 
     def agreed(flow: Agentflow) -> int | None:

@@ -15,7 +15,7 @@ def validate(
     file: Annotated[str, typer.Argument(help="The workflow file, or its folder.")] = "workflows.yaml",
     as_json: Json = False,
 ) -> int:
-    """Check a workflow file, and list every mistake as file:line:column."""
+    """List every mistake of a workflow file, as file:line:column."""
     from agentflow.core.errors import WorkflowFileError
     from agentflow.workflow.project import Project
     from agentflow.worldmodel import catalog

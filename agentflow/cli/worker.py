@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 def worker(
-    parallel: Annotated[int, typer.Option(min=1, max=1000, help="How many runs at a time.")] = 4,
+    parallel: Annotated[int, typer.Option(min=1, metavar="N", help="How many runs at a time.")] = 4,
     until_idle: Annotated[
         bool, typer.Option("--until-idle", help="End when nothing is left to take.")
     ] = False,
     file: File = DEFAULT_FILE,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON object a line.")] = False,
 ) -> int:
-    """Take up queued runs, those of dead processes, and those that are decided.
+    """Take up runs that are queued, decided, or of a dead process.
 
     Ctrl-C (or SIGTERM) ends it: what it is at work on goes back to the queue.
     """

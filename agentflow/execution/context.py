@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from agentflow.core.amounts import UNLIMITED, Amounts
 from agentflow.core.protocols import ChatModel
 from agentflow.core.registry import Registry
 from agentflow.execution.call import StepCall
-from agentflow.execution.events import Event, Listener, nobody
+from agentflow.execution.events import Event, Listener, nobody, told
 from agentflow.execution.workers import Workers
 from agentflow.store.artifacts import FileArtifacts
 from agentflow.store.leases import Lease
@@ -77,14 +76,8 @@ class RunContext:
 
     def tell(self, event: Event) -> None:
         """Tell whoever watches; nothing they raise, or do to the event, can fail the run."""
-        if not self.watched:
-            return
-        try:
-            self.listener(copy.deepcopy(event))
-        except KeyboardInterrupt:  # a person's, that came while a listener was at work
-            raise
-        except BaseException:  # not even a listener that means to end the program, or the task
-            return
+        if self.watched:
+            told(self.listener, event)
 
     def open_scope(self, name: str, caps: Amounts, parent: str) -> str:
         """Open a budget scope under ``parent``, once, with the file's caps or those that a person set."""

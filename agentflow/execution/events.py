@@ -15,6 +15,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -132,3 +133,16 @@ Listener = Callable[[Event], None]
 
 def nobody(_: Event) -> None:
     """Nobody watches."""
+
+
+def told(listener: Listener, event: Event) -> None:
+    """Tell a listener, who may do to the event what it likes.
+
+    Nothing that it raises gets out, not even what would end the program or the task.
+    """
+    try:
+        listener(copy.deepcopy(event))
+    except KeyboardInterrupt:  # a person's, that came while the listener was at work
+        raise
+    except BaseException:
+        return

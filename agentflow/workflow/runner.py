@@ -22,7 +22,7 @@ from agentflow.core.errors import (
 )
 from agentflow.core.records import Envelope, GuardRecord, RunStatus, StepStatus
 from agentflow.execution.context import RunContext
-from agentflow.execution.events import Event, Listener, RunFinished, RunStarted, Waiting, nobody
+from agentflow.execution.events import Event, Listener, RunFinished, RunStarted, Waiting, nobody, told
 from agentflow.execution.step import perform
 from agentflow.guard.manifest import manifest
 from agentflow.store.leases import Lease
@@ -169,8 +169,8 @@ class Runner:
         first = self.listener
 
         def both(event: Event) -> None:
-            first(event)
-            listener(event)
+            told(first, event)
+            told(listener, event)
 
         self.listener = listener if first is nobody else both
 

@@ -108,6 +108,16 @@ def test_what_a_listener_raises_is_not_the_runs(bench: Any, raised: type[BaseExc
     assert bench.calls == ["1", "2", "3"]
 
 
+def test_a_listener_that_raises_keeps_nothing_from_the_others(bench: Any) -> None:
+    def broken(_: Event) -> None:
+        raise SystemExit
+
+    handle = ready(bench).start("work", listener=broken)
+    kinds = [event.kind for event in handle.events()]
+    assert (kinds[0], kinds[-1]) == ("run_started", "run_finished")
+    assert handle.result(60).status == "waiting"
+
+
 def test_what_a_listener_does_to_an_event_changes_nothing(bench: Any) -> None:
     flow = ready(bench)
 
