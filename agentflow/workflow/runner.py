@@ -36,7 +36,7 @@ from agentflow.workflow.inputs import resolve_inputs
 from agentflow.workflow.planning import plan_step
 from agentflow.workflow.rerun import DEFINITION, RerunPlan
 from agentflow.workflow.results import KEPT_ITEMS, Results
-from agentflow.workflow.schema import Workflow
+from agentflow.workflow.schema import Workflow, definition
 from agentflow.workflow.steps import Step
 from agentflow.workflow.workshop import PROJECT_SCOPE, Workshop
 
@@ -98,8 +98,7 @@ class Runner:
         )  # fmt: skip
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            definition = self.workflow.model_dump(mode="json", by_alias=True)
-            (folder / DEFINITION).write_text(json.dumps(definition))
+            (folder / DEFINITION).write_text(json.dumps(definition(self.workflow)))
         except OSError as error:
             refused = StorageError("the run's folder", str(folder), error)
             self.workshop.store.finish_run(run_id, RunStatus.FAILED, error=refused)
