@@ -36,7 +36,17 @@ if TYPE_CHECKING:
     from agentflow.core.protocols import Call, ChatModel, Completion, Message
     from agentflow.core.records import Artifact, Envelope, RunStatus, Score, StepStatus, Subject, Verdict
     from agentflow.core.registry import guardrail, scorer, tool
-    from agentflow.execution.context import Event
+    from agentflow.execution.events import (
+        Event,
+        GuardrailRan,
+        ItemsProgress,
+        Progress,
+        RunFinished,
+        RunStarted,
+        StepFinished,
+        StepStarted,
+        Waiting,
+    )
     from agentflow.sdk import Agentflow, RunResult
     from agentflow.worldmodel.contract import Rollout, WorldModel
 
@@ -51,7 +61,10 @@ _HOMES = {
     "agentflow.core.protocols": ("Call", "ChatModel", "Completion", "Message"),
     "agentflow.core.records": ("Artifact", "Envelope", "RunStatus", "Score", "StepStatus", "Subject", "Verdict"),
     "agentflow.core.registry": ("guardrail", "scorer", "tool"),
-    "agentflow.execution.context": ("Event",),
+    "agentflow.execution.events": (
+        "Event", "GuardrailRan", "ItemsProgress", "Progress", "RunFinished", "RunStarted", "StepFinished",
+        "StepStarted", "Waiting",
+    ),
     "agentflow.sdk": ("Agentflow", "RunResult"),
     "agentflow.worldmodel.contract": ("Rollout", "WorldModel"),
 }  # fmt: skip
@@ -70,18 +83,25 @@ __all__ = [
     "Event",
     "GoalNotUnderstoodError",
     "GuardrailBlockedError",
+    "GuardrailRan",
     "InvalidInputError",
+    "ItemsProgress",
     "Message",
     "MissingExtraError",
     "MissingSecretError",
     "ModelError",
+    "Progress",
     "Rollout",
     "RunCancelledError",
     "RunError",
+    "RunFinished",
     "RunResult",
+    "RunStarted",
     "RunStatus",
     "Score",
     "StepFailedError",
+    "StepFinished",
+    "StepStarted",
     "StepStatus",
     "StepTimeoutError",
     "StorageError",
@@ -90,6 +110,7 @@ __all__ = [
     "UnsupportedCallError",
     "UserError",
     "Verdict",
+    "Waiting",
     "WeightsError",
     "WorkflowFileError",
     "WorldModel",

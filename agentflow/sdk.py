@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from agentflow.execution.context import Event, Listener, nobody
+from agentflow.core.errors import InvalidInputError
+from agentflow.execution.events import Event, Listener, nobody
 from agentflow.workflow.decisions import cancel, decide, require_waiting
 from agentflow.workflow.handle import RunHandle
 from agentflow.workflow.project import Project
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from agentflow.worldmodel.contract import WorldModel
 
 FOLDER = ".agentflow"
+
+Given = Mapping[str, Any] | None
+"""Inputs of a workflow by their names."""
 
 RunResult = Outcome
 """How a run ended: status, outputs, error, steps, usage, verdicts, manifest, trace."""
@@ -89,12 +93,14 @@ class Agentflow:
         return self._shop.project
 
     def run(
-        self, workflow: str, /, *, seed: int = 0, listener: Listener | None = None, **inputs: Any
-    ) -> RunResult:
+        self, workflow: str, given: Given = None, /, *, seed: int = 0, listener: Listener | None = None,
+        **inputs: Any,
+    ) -> RunResult:  # fmt: skip
         """Run a workflow to its end, or to where a person must decide.
 
         Args:
             workflow: its name.
+            given: the workflow's inputs as a mapping, for names that are no keywords here, such as ``seed``.
             seed: of all randomness.
             listener: called with every `Event`.
             inputs: the workflow's inputs.
@@ -102,39 +108,49 @@ class Agentflow:
         Raises:
             InvalidInputError: an input does not fit; nothing was begun.
             UnknownNameError: there is no such workflow.
-            RunCancelledError: Ctrl-C ended it; finished steps are kept, and `resume` goes on.
+            RunCancelledError: Ctrl-C, or `cancel`, ended it; finished steps are kept, and `resume` goes on.
         """
         runner = self._runner(workflow, listener, seed=seed)
-        return _finished(runner, runner.start(inputs))
+        return _finished(runner, runner.start({**(given or {}), **inputs}))
 
     async def arun(
-        self, workflow: str, /, *, seed: int = 0, listener: Listener | None = None, **inputs: Any
-    ) -> RunResult:
+        self, workflow: str, given: Given = None, /, *, seed: int = 0, listener: Listener | None = None,
+        **inputs: Any,
+    ) -> RunResult:  # fmt: skip
         """Like `run`, for programs that have an event loop; a cancelled task raises ``CancelledError``."""
-        return await self._runner(workflow, listener, seed=seed).start(inputs)
+        return await self._runner(workflow, listener, seed=seed).start({**(given or {}), **inputs})
 
     def start(
-        self, workflow: str, /, *, seed: int = 0, listener: Listener | None = None, **inputs: Any
-    ) -> RunHandle:
+        self, workflow: str, given: Given = None, /, *, seed: int = 0, listener: Listener | None = None,
+        **inputs: Any,
+    ) -> RunHandle:  # fmt: skip
         """Begin a run on a thread of its own and return at once.
 
         Raises:
             InvalidInputError: an input does not fit; nothing was begun.
         """
         runner = self._runner(workflow, listener, seed=seed)
-        run_id, lease = runner.create(inputs)
+        run_id, lease = runner.create({**(given or {}), **inputs})
         return RunHandle(runner, run_id, runner.held(run_id, lease))
 
-    def enqueue(self, workflow: str, /, *, seed: int = 0, **inputs: Any) -> str:
+    async def astart(
+        self, workflow: str, given: Given = None, /, *, seed: int = 0, listener: Listener | None = None,
+        **inputs: Any,
+    ) -> RunHandle:  # fmt: skip
+        """Like `start`, for programs that have an event loop; ``await handle`` waits for its end there."""
+        return await asyncio.to_thread(self.start, workflow, given, seed=seed, listener=listener, **inputs)
+
+    def enqueue(self, workflow: str, given: Given = None, /, *, seed: int = 0, **inputs: Any) -> str:
         """Put a run on record for a worker (`agentflow worker`) to take; return its id.
 
         Raises:
             InvalidInputError: an input does not fit; nothing was begun.
         """
-        return self._runner(workflow, None, seed=seed).create(inputs, queued=True)[0]
+        runner = self._runner(workflow, None, seed=seed)
+        return runner.create({**(given or {}), **inputs}, queued=True)[0]
 
     async def astream(
-        self, workflow: str, /, *, seed: int = 0, **inputs: Any
+        self, workflow: str, given: Given = None, /, *, seed: int = 0, **inputs: Any
     ) -> AsyncIterator[Event | RunResult]:
         """Yield every `Event` of a run as it happens, and its result last."""
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
@@ -143,7 +159,7 @@ class Agentflow:
         def listen(event: Event) -> None:
             loop.call_soon_threadsafe(queue.put_nowait, event)
 
-        task = asyncio.ensure_future(self.arun(workflow, seed=seed, listener=listen, **inputs))
+        task = asyncio.ensure_future(self.arun(workflow, given, seed=seed, listener=listen, **inputs))
         task.add_done_callback(lambda _: loop.call_soon(queue.put_nowait, None))
         try:
             while (event := await queue.get()) is not None:
@@ -157,10 +173,13 @@ class Agentflow:
             if not task.cancelled():
                 task.exception()
 
-    def stream(self, workflow: str, /, *, seed: int = 0, **inputs: Any) -> Iterator[Event | RunResult]:
+    def stream(
+        self, workflow: str, given: Given = None, /, *, seed: int = 0, **inputs: Any
+    ) -> Iterator[Event | RunResult]:
         """Like `astream`, for programs without an event loop."""
+        _require_no_loop()
         with asyncio.Runner() as runner:
-            events = self.astream(workflow, seed=seed, **inputs)
+            events = self.astream(workflow, given, seed=seed, **inputs)
             try:
                 while True:
                     try:
@@ -176,7 +195,7 @@ class Agentflow:
 
     def decide(
         self, run_id: str, decision: str, *, by: str, comment: str = "", answers: Mapping[str, Any] | None = None,
-        approval: str | None = None, listener: Listener | None = None,
+        approval: str | None = None, digest: str | None = None, listener: Listener | None = None,
     ) -> RunResult:  # fmt: skip
         """Answer an approval that a run waits for, and go on with the run.
 
@@ -187,42 +206,59 @@ class Agentflow:
             comment: why.
             answers: the typed answers that the approval asks for; to a budget, new caps.
             approval: which one, by its id or step, where the run waits for several.
+            digest: of what was shown when it was decided (or how that begins), where it was shown elsewhere.
             listener: called with every `Event`.
 
         Raises:
             InvalidInputError: no such decision, the run does not wait, or its workflow has changed since.
             AlreadyDecidedError: somebody was faster.
+            PayloadChangedError: what is asked now is not what ``digest`` names.
             RunHeldError: another process is at work on the run.
             RunCancelledError: Ctrl-C ended it.
         """
-        runner = self._record_decision(run_id, decision, by, comment, answers, approval, listener)
+        _require_no_loop()
+        runner, _ = self._record_decision(run_id, decision, by, comment, answers, approval, digest, listener)
         return _finished(runner, runner.resume(run_id))
 
     async def adecide(
         self, run_id: str, decision: str, *, by: str, comment: str = "", answers: Mapping[str, Any] | None = None,
-        approval: str | None = None, listener: Listener | None = None,
+        approval: str | None = None, digest: str | None = None, listener: Listener | None = None,
     ) -> RunResult:  # fmt: skip
         """Like `decide`, for programs that have an event loop."""
-        runner = self._record_decision(run_id, decision, by, comment, answers, approval, listener)
+        runner, _ = await asyncio.to_thread(
+            self._record_decision, run_id, decision, by, comment, answers, approval, digest, listener
+        )
         return await runner.resume(run_id)
 
     def record_decision(
         self, run_id: str, decision: str, *, by: str, comment: str = "", answers: Mapping[str, Any] | None = None,
-        approval: str | None = None,
-    ) -> None:  # fmt: skip
+        approval: str | None = None, digest: str | None = None,
+    ) -> ApprovalRecord:  # fmt: skip
         """Answer an approval as `decide` does, and leave the run to a worker or a later `resume`."""
-        self._record_decision(run_id, decision, by, comment, answers, approval, None)
+        return self._record_decision(run_id, decision, by, comment, answers, approval, digest, None)[1]
+
+    async def arecord_decision(
+        self, run_id: str, decision: str, *, by: str, comment: str = "", answers: Mapping[str, Any] | None = None,
+        approval: str | None = None, digest: str | None = None,
+    ) -> ApprovalRecord:  # fmt: skip
+        """Like `record_decision`, for programs that have an event loop."""
+        return await asyncio.to_thread(
+            self.record_decision, run_id, decision, by=by, comment=comment, answers=answers, approval=approval,
+            digest=digest,
+        )  # fmt: skip
 
     def _record_decision(
         self, run_id: str, decision: str, by: str, comment: str, answers: Mapping[str, Any] | None,
-        approval: str | None, listener: Listener | None,
-    ) -> Runner:  # fmt: skip
+        approval: str | None, digest: str | None, listener: Listener | None,
+    ) -> tuple[Runner, ApprovalRecord]:  # fmt: skip
         record = self.get(run_id)
         runner = self._runner(record.workflow, listener)
         require_waiting(record)
         runner.require_resumable(record)
-        decide(self._shop.store, runner.step_at, record, decision, by, comment, answers, approval)
-        return runner
+        made = decide(
+            self._shop.store, runner.step_at, record, decision, by, comment, answers, approval, digest
+        )
+        return runner, made
 
     def resume(self, run_id: str, *, listener: Listener | None = None) -> RunResult:
         """Go on with a run that was cut off; finished steps are not called again.
@@ -265,7 +301,7 @@ class Agentflow:
 
     async def arerun(self, run_id: str, from_step: str, *, listener: Listener | None = None) -> RunResult:
         """Like `rerun`, for programs that have an event loop."""
-        plan = self.plan_rerun(run_id, from_step)
+        plan = await asyncio.to_thread(self.plan_rerun, run_id, from_step)
         return await self._runner(self.get(run_id).workflow, listener).rerun(plan)
 
     def cancel(self, run_id: str) -> None:
@@ -276,6 +312,10 @@ class Agentflow:
             InvalidInputError: it has ended already.
         """
         cancel(self._shop.store, self.get(run_id))
+
+    async def acancel(self, run_id: str) -> None:
+        """Like `cancel`, for programs that have an event loop."""
+        await asyncio.to_thread(self.cancel, run_id)
 
     def _runner(self, workflow: str, listener: Listener | None, *, seed: int = 0) -> Runner:
         return Runner(self._shop, workflow, seed=seed, listener=listener or nobody)
@@ -298,8 +338,28 @@ class Agentflow:
         return self._shop
 
 
+def _require_no_loop() -> None:
+    """Refuse to wait where an event loop would stand still.
+
+    Raises:
+        InvalidInputError: one is at work in this thread.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise InvalidInputError(
+        "this call", "an event loop at work, which it would hold up", "its async form: `await flow.arun(…)`"
+    )
+
+
 def _finished(runner: Runner, running: Coroutine[Any, Any, Outcome]) -> Outcome:
     """Wait for a run; an interrupt becomes the error that says what was kept."""
+    try:
+        _require_no_loop()
+    except InvalidInputError:
+        running.close()
+        raise
     try:
         return asyncio.run(running)
     except (KeyboardInterrupt, asyncio.CancelledError):

@@ -8,8 +8,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from agentflow.agent.conversation import NO_MORE_TOOLS, Conversation
@@ -26,21 +26,21 @@ _ROLE = (
 
 @dataclass(frozen=True)
 class Question:
-    """What an agent is asked.
+    """What a model is asked.
 
     Attributes:
-        task: what it shall do.
-        data: what it shall work on, by name.
+        messages: the conversation's beginning, a system message first.
         schema: of its answer; None where the answer is text.
-        read: returns the answer as its type wants it; raises `InvalidInputError` for one that does not hold.
-        rounds: how often the model is asked at most; in the last one it cannot call tools.
+        read: returns the answer as it is wanted; raises `InvalidInputError` for one that does not hold.
+        rounds: how often it is asked at most; in the last one it cannot call tools.
+        todo: what a person may do where no answer holds.
     """
 
-    task: str
+    messages: Sequence[Message]
+    schema: dict[str, Any] | None
     read: Callable[[Any], Any]
-    schema: dict[str, Any] | None = None
-    data: Mapping[str, Any] = field(default_factory=dict)
-    rounds: int = 3
+    rounds: int
+    todo: str
 
 
 async def answer(talk: Conversation, question: Question) -> Any:
@@ -50,8 +50,7 @@ async def answer(talk: Conversation, question: Question) -> Any:
         ModelError: no answer held; it names the last problem.
         InnerCallError: a chat failed or was refused, or the budget has no room.
     """
-    messages = _opening(question)
-    problem = ""
+    messages, problem = list(question.messages), ""
     for turn in range(1, question.rounds + 1):
         last = turn == question.rounds
         if last and talk.tools.names:
@@ -71,16 +70,13 @@ async def answer(talk: Conversation, question: Question) -> Any:
                 problem = str(error).removesuffix(".")
                 messages += _told(completion, problem)
     count = f"{question.rounds} round{'s' if question.rounds > 1 else ''}"
-    raise ModelError(
-        talk.chat.name, f"no answer that holds in {count}; the last: {problem}",
-        "Raise the agent's `rounds`, say the task more plainly, or use a stronger model.",
-    )  # fmt: skip
+    raise ModelError(talk.chat.name, f"no answer that holds in {count}; the last: {problem}", question.todo)
 
 
-def _opening(question: Question) -> list[Message]:
-    task = question.task
-    if question.data:
-        task += f"\n\nData, as JSON:\n{canonical_json(dict(question.data))}"
+def opening(task: str, data: Mapping[str, Any]) -> list[Message]:
+    """Return how a conversation about a task begins, with what it is about as data."""
+    if data:
+        task += f"\n\nData, as JSON:\n{canonical_json(dict(data))}"
     return [Message(role="system", content=_ROLE), Message(role="user", content=task)]
 
 

@@ -166,7 +166,8 @@ def _read(completion: Completion, schema: dict[str, Any] | None) -> tuple[Comple
     try:
         return completion.model_copy(update={"data": parse_object(completion.text, schema)}), ""
     except ValueError as error:
-        return None, f"the answer cannot be used: {error}"
+        cut = " that was cut off at its longest" if completion.finish_reason == "length" else ""
+        return None, f"the answer cannot be used: {error}{cut}"
 
 
 def _messages(given: dict[str, Any]) -> list[Message]:

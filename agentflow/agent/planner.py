@@ -26,6 +26,7 @@ from agentflow.core.records import Envelope, GuardAction, Hook, StepStatus
 from agentflow.execution import values
 from agentflow.execution.call import InnerCallError, Notes, Rung, StepCall
 from agentflow.execution.context import RunContext
+from agentflow.execution.events import GuardrailRan, Progress
 from agentflow.execution.metering import metered
 from agentflow.execution.step import perform
 from agentflow.guard.engine import GuardEngine
@@ -140,10 +141,8 @@ class Planner:
         pool = found.search.tell(rollout, names, _distrust(rollout, self.world.card()))
         if turn == 1:
             found.do_nothing_m = float(found.search.task.distance(rollout.states[0, -1]))
-        self.context.emit(
-            "progress", self.path, f"round {turn}: best {100 * float(pool.terms['goal'][0]):.1f} cm from the goal",
-            done=turn, total=found.request.rounds,
-        )  # fmt: skip
+        text = f"round {turn}: best {100 * float(pool.terms['goal'][0]):.1f} cm from the goal"
+        self.context.tell(Progress(self.context.run_id, self.path, text, turn, found.request.rounds))
         await self._guard(found, pool, turn)
 
     async def _guard(self, found: _Found, pool: Pool, turn: int) -> None:
@@ -186,7 +185,7 @@ class Planner:
         checked = await self.guards.check(hook, value, step=self.path, labels=("agent",), run=self.view)
         self.notes.verdicts += checked.records
         for record in checked.records:
-            self.context.emit("guardrail", self.path, record.guardrail, record=record.model_dump(mode="json"))
+            self.context.tell(GuardrailRan(self.context.run_id, self.path, record=record))
         return checked
 
     async def _predict(self, state: Floats, batch: Floats, turn: int) -> tuple[Rollout, list[str]]:

@@ -11,10 +11,11 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from agentflow.agent import goals
+from agentflow.agent.answering import Question, answer
 from agentflow.agent.conversation import Conversation
 from agentflow.agent.goals import Goal, Place, Thing
 from agentflow.agent.planner import PlanRequest, Proposal
-from agentflow.core.errors import GoalNotUnderstoodError, InvalidInputError, ModelError
+from agentflow.core.errors import GoalNotUnderstoodError, InvalidInputError
 from agentflow.core.protocols import Message
 from agentflow.worldmodel.contract import Floats
 
@@ -86,52 +87,39 @@ class ModelProposer:
         if violations:
             told = "\n".join(f"- {text}" for text in dict.fromkeys(violations[-6:]))
             messages.append(Message(role="user", content=f"These were refused; propose others:\n{told}"))
-        problem = ""
-        for _ in range(MAX_ANSWERS):
-            said = await self.talk.ask(messages, _Answer.model_json_schema())
-            completion = said.completion
-            if completion is None:
-                problem = said.problem
-                messages.append(Message(role="user", content=f"That was no answer: {problem}. Answer again."))
-                continue
-            if completion.tool_calls:
-                problem = "a call of a tool"
-                messages += await self.talk.use_tools(completion, said.offered)
-                continue
-            try:
-                return self._proposal(completion.data, request, state, place)
-            except (ValidationError, InvalidInputError) as error:
-                problem = _first_problem(error)
-                messages += [
-                    Message(role="assistant", content=completion.text),
-                    Message(role="user", content=f"That does not hold: {problem}. Answer again."),
-                ]
-        raise ModelError(self.talk.chat.name, f"{MAX_ANSWERS} answers that do not hold, the last: {problem}",
-                         "Use a stronger model, or say the goal more plainly.")  # fmt: skip
+        question = Question(
+            messages,
+            _Answer.model_json_schema(),
+            lambda data: self._proposal(data, request, state, place),
+            MAX_ANSWERS,
+            "Use a stronger model, or say the goal more plainly.",
+        )
+        proposal: Proposal = await answer(self.talk, question)
+        return proposal
 
     def _proposal(self, data: Any, request: PlanRequest, state: Floats, place: Place) -> Proposal:
-        answer = _Answer.model_validate(data)
-        if not answer.understood:
+        wanted = _wanted(data)
+        if not wanted.understood:
             raise GoalNotUnderstoodError(
-                request.sentence, f"the model says: {answer.reason}.", goals.UNDERSTOOD
+                request.sentence, f"the model says: {wanted.reason}.", goals.UNDERSTOOD
             )
         names = {thing.name: thing for thing in place.things}
-        for name in (answer.body, *answer.avoid):
+        for name in (wanted.body, *wanted.avoid):
             if name not in names:
                 raise InvalidInputError("body", f"'{name}'", ", ".join(names))
-        body = names[answer.body]
+        body = names[wanted.body]
         if not body.movable:
             raise InvalidInputError("body", f"'{body.name}', which must not be touched", "another one")
         always = [thing.name for thing in place.things if not thing.movable]
-        avoid = tuple(dict.fromkeys(name for name in (*answer.avoid, *always) if name != body.name))
+        avoid = tuple(dict.fromkeys(name for name in (*wanted.avoid, *always) if name != body.name))
         goal = Goal(
-            sentence=request.sentence, body=body.name, place=(answer.x_m, answer.y_m), start=body.at,
+            sentence=request.sentence, body=body.name, place=(wanted.x_m, wanted.y_m), start=body.at,
             relation="as the model understood it", avoid=avoid,
         )  # fmt: skip
         goals.check_place(goal, place)
         return Proposal(
             goal,
-            tuple(self._seed(index, push, body, request, state) for index, push in enumerate(answer.pushes)),
+            tuple(self._seed(index, push, body, request, state) for index, push in enumerate(wanted.pushes)),
         )
 
     def _seed(
@@ -143,11 +131,13 @@ class ModelProposer:
         return f"{self.talk.chat.name} #{index + 1}", np.asarray(actions, np.float32), push.why
 
 
-def _first_problem(error: ValidationError | InvalidInputError) -> str:
-    if isinstance(error, InvalidInputError):
-        return str(error)
-    first = error.errors(include_url=False)[0]
-    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+def _wanted(data: Any) -> _Answer:
+    try:
+        return _Answer.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InvalidInputError(where, repr(first["input"])[:60], first["msg"]) from None
 
 
 def _table(place: Place, request: PlanRequest) -> str:

@@ -27,7 +27,7 @@ EXIT_CODES = {
     GUARDRAIL: "a guardrail, or a person, said no",
     WAITING: "the run waits for a decision: agentflow approve | reject",
     DEFECT: "a defect of agentflow; a traceback was kept",
-    CANCELLED: "cancelled by Ctrl-C; agentflow resume goes on",
+    CANCELLED: "cancelled, or Ctrl-C; agentflow resume goes on",
     READER_GONE: "whoever read the output went away",
 }
 OF_STATUS = {
@@ -38,6 +38,7 @@ OF_STATUS = {
     "failed": FAILED,
     "waiting": WAITING,
     "cancelled": CANCELLED,
+    "queued": OK,
 }
 
 

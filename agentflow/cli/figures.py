@@ -91,6 +91,12 @@ def compact(value: Any, limit: int = 300) -> str:
     return plain(number(value), limit)
 
 
+def process(owner: str | None) -> str:
+    """Return who has a run, as its record names it, in words."""
+    host, number, _, _ = (*(owner or "").rsplit(":", 3), "", "", "", "")[:4]
+    return f"process {plain(number, 20)} on {plain(host.partition('@')[0], 40)}" if number else "nobody"
+
+
 def sparkline(values: Sequence[float], width: int = 24) -> str:
     """Return a curve from zero to its greatest value, in at most ``width`` bars."""
     known = [value if math.isfinite(value) else 0.0 for value in values]

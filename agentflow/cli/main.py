@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from agentflow.cli import exits, records, running, validate, world
+from agentflow.cli import approvals, exits, records, running, validate, worker, world
 from agentflow.cli.exits import EXIT_CODES, guarded
 
 HELP = "Guardrailed agent workflows around world models: YAML in, guarded, budgeted, traced predictions out."
@@ -48,7 +48,8 @@ def application() -> typer.Typer:
     app.callback()(_options)
     app.command("run", context_settings=_INPUTS)(guarded(running.run))
     commands: tuple[Callable[..., int], ...] = (
-        validate.validate, records.runs, records.show, running.approve, running.reject, running.resume,
+        validate.validate, records.runs, records.show, approvals.approvals, approvals.approve, approvals.reject,
+        running.resume, running.rerun, running.cancel, worker.worker,
     )  # fmt: skip
     for command in commands:
         app.command(command.__name__)(guarded(command))

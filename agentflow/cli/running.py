@@ -1,59 +1,39 @@
-"""``run``, ``approve``, ``reject`` and ``resume``: a run at work, followed and told about."""
+"""``run``, ``resume``, ``rerun`` and ``cancel``: runs begun, gone on with, begun anew, ended."""
 
 from __future__ import annotations
 
-import contextlib
-import getpass
-import json
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from agentflow.cli import exits
+from agentflow.cli.attend import Manner, attend, print_json
+from agentflow.cli.options import DEFAULT_FILE, File, Follow, Json, Quiet, RunId
 
 if TYPE_CHECKING:
     from agentflow.cli.follow import Follower
-    from agentflow.cli.summary import RunSummary
     from agentflow.sdk import Agentflow, RunResult
+    from agentflow.workflow.rerun import RerunPlan
 
-File = Annotated[
-    str, typer.Option("--file", "-f", help="The workflow file, or its folder.", show_default=True)
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", "-i", metavar="NAME=VALUE", help="An input; JSON where it is no text."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, and one line at the end.")]
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, or 'last'.")]
-Comment = Annotated[str, typer.Option("--comment", help="Why; kept in the run's records.")]
-
-
-@dataclass(frozen=True)
-class Manner:
-    """How a run is shown."""
-
-    as_json: bool = False
-    quiet: bool = False
-
-    @property
-    def may_ask(self) -> bool:
-        """Whether a person sits at the terminal and may be asked."""
-        return not (self.as_json or self.quiet) and sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def run(
     context: typer.Context,
     workflow: Annotated[str, typer.Argument(help="The workflow's name in the file.")],
     goal: Annotated[str | None, typer.Option(help="Short for --input goal=TEXT.")] = None,
-    pairs: Annotated[
-        list[str] | None,
-        typer.Option("--input", "-i", metavar="NAME=VALUE", help="An input; JSON where it is no text."),
-    ] = None,
+    pairs: Inputs = None,
     inputs_json: Annotated[
         str | None, typer.Option(metavar="FILE", help="Inputs as a JSON object; - reads standard input.")
     ] = None,
-    file: File = "workflows.yaml",
+    file: File = DEFAULT_FILE,
     seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Of all randomness.")] = 0,
+    detach: Annotated[bool, typer.Option("--detach", help="Leave it to a worker, and print its id.")] = False,
+    follow: Follow = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -66,184 +46,141 @@ def run(
 
     if workflow.startswith("-"):
         raise InvalidInputError("workflow", f"'{workflow}'", "its name first, then the inputs")
-    manner = Manner(as_json, quiet)
+    if detach and follow:
+        raise InvalidInputError(
+            "--follow", "beside --detach", "one of them; `agentflow show RUN --follow` later"
+        )
+
+    def given(flow: Agentflow) -> dict[str, Any]:
+        declared = flow.project.file.workflow(workflow)
+        return collect(declared, pairs=pairs or (), extra=context.args, file=inputs_json, goal=goal)
 
     def start(flow: Agentflow, follower: Follower) -> RunResult:
-        given = collect(
-            flow.project.file.workflow(workflow), pairs=pairs or (), extra=context.args, file=inputs_json, goal=goal
-        )  # fmt: skip
-        return _begin(flow, workflow, seed, follower, given)
+        return flow.run(workflow, given(flow), seed=seed, listener=follower)
 
-    return _go(file, manner, start)
+    if detach:
+        return _detach(file, as_json, lambda flow: flow.enqueue(workflow, given(flow), seed=seed))
+    return attend(file, Manner(as_json, quiet, follow), start)
 
 
-def approve(
+def resume(
     run_id: RunId,
-    comment: Comment = "",
-    file: File = "workflows.yaml",
+    file: File = DEFAULT_FILE,
+    follow: Follow = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Approve what a run waits for; it goes on."""
-    return _decide(run_id, "approve", comment, file, Manner(as_json, quiet))
-
-
-def reject(
-    run_id: RunId,
-    comment: Comment = "",
-    file: File = "workflows.yaml",
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> int:
-    """Reject what a run waits for; it ends."""
-    return _decide(run_id, "reject", comment, file, Manner(as_json, quiet))
-
-
-def resume(run_id: RunId, file: File = "workflows.yaml", as_json: Json = False, quiet: Quiet = False) -> int:
     """Go on with a run that was cut off; what is finished is not done again."""
 
     def again(flow: Agentflow, follower: Follower) -> RunResult:
-        known = _run_id(flow, run_id)
-        return flow.resume(known, listener=follower)
+        return flow.resume(_known(flow, run_id), listener=follower)
 
-    return _go(file, Manner(as_json, quiet), again)
-
-
-def _decide(run_id: str, decision: str, comment: str, file: str, manner: Manner) -> int:
-    def answer(flow: Agentflow, follower: Follower) -> RunResult:
-        known = _run_id(flow, run_id)
-        return flow.decide(known, decision, by=_who(), comment=comment, listener=follower)
-
-    return _go(file, manner, answer)
+    return attend(file, Manner(as_json, quiet, follow), again)
 
 
-def _go(file: str, manner: Manner, start: Callable[[Agentflow, Follower], RunResult]) -> int:
-    """Open the project, do ``start`` while it is followed, show its end; ask where it waits."""
-    from agentflow.core.errors import AgentflowError
-
-    try:
-        from agentflow.sdk import Agentflow
-
-        with Agentflow.open(file) as flow:
-            action = start
-            while True:
-                result = _followed(flow, manner, action)
-                if result is None:
-                    return exits.CANCELLED
-                summary = _told(flow, result, manner)
-                decision = _ask() if len(result.questions) == 1 and manner.may_ask else None
-                if decision is None:
-                    return exits.of_run(str(summary.status), getattr(result.error, "kind", None))
-                action = _deciding(result.run_id, decision)
-    except AgentflowError as error:
-        if manner.as_json:
-            _print_json({"run_id": None, "status": "not_started", "outputs": None,
-                         "error": {"kind": error.kind, "message": str(error)}})  # fmt: skip
-        raise
-
-
-def _deciding(run_id: str, decision: str) -> Callable[[Agentflow, Follower], RunResult]:
-    return lambda flow, follower: flow.decide(run_id, decision, by=_who(), listener=follower)
-
-
-def _followed(
-    flow: Agentflow, manner: Manner, action: Callable[[Agentflow, Follower], RunResult]
-) -> RunResult | None:
-    """Return the result, or None where Ctrl-C ended it, which is told."""
-    from agentflow.cli.follow import Follower, follower
-    from agentflow.cli.screen import console
-
-    # What a tool prints goes where the progress is, never between the lines of a result.
-    silent = manner.as_json or manner.quiet
-    watch = Follower() if silent else follower(console(stderr=True), quiet=False)
-    try:
-        with contextlib.redirect_stdout(sys.stderr), watch:
-            return action(flow, watch)
-    except KeyboardInterrupt:
-        _cancelled(flow, watch, manner)
-        return None
-
-
-def _cancelled(flow: Agentflow, watch: Follower, manner: Manner) -> None:
-    if not watch.run_id:
-        exits.say("cancelled before the run began; nothing was kept.", prefix="")
-        if manner.as_json:
-            _print_json({"run_id": None, "status": "cancelled", "outputs": None, "error": None})
-        return
-    done = ", ".join(watch.finished)
-    kept = f"finished steps are kept ({done})" if done else "no step was finished"
-    exits.say(
-        f"cancelled: run {watch.run_id}; {kept}. Go on with: agentflow resume {watch.run_id}", prefix=""
-    )
-    if manner.as_json:
-        from agentflow.cli.summary import as_json, gather
-
-        shop = flow.workshop
-        _print_json(as_json(gather(shop.store, shop.folder, watch.run_id)))
-
-
-def _told(flow: Agentflow, result: RunResult, manner: Manner) -> RunSummary:
-    """Write the report, and show the end of a run."""
-    from agentflow.cli import report, summary
-
-    shop = flow.workshop
-    found = summary.gather(shop.store, shop.folder, result.run_id, manifest=result.manifest)
-    try:
-        found = report.write(found, shop.folder)
-    except OSError as error:
-        exits.say(f"the report could not be written: {error}", prefix="warning: ")
-    if manner.as_json:
-        _print_json(summary.as_json(found))
-    elif manner.quiet:
-        print(f"{found.status} {found.run.id} {found.report or found.trace}")
-        if found.run.error:
-            exits.say(found.run.error)
-    else:
-        from agentflow.cli import screen
-
-        screen.show(screen.console(), found)
-    return found
-
-
-def _ask() -> str | None:
-    """Return what a person decides; None is later."""
-    try:
-        answer = input("Approve? [y = yes, n = no, Enter = decide later] ").strip().lower()
-    except (EOFError, KeyboardInterrupt):
-        return None
-    return {"y": "approve", "yes": "approve", "n": "reject", "no": "reject"}.get(answer)
-
-
-def _run_id(flow: Agentflow, text: str) -> str:
+def _known(flow: Agentflow, text: str) -> str:
     from agentflow.cli.records import resolve_run
 
     return resolve_run(flow.workshop.store, text)
 
 
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # an account without a name
-        return "someone at the command line"
+def rerun(
+    run_id: RunId,
+    from_step: Annotated[str, typer.Option("--from", metavar="STEP", help="The step to begin with.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")] = False,
+    file: File = DEFAULT_FILE,
+    follow: Follow = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Run again from a step, as a new run that takes over what stood before it."""
+    manner = Manner(as_json, quiet, follow)
+
+    def agreed(flow: Agentflow) -> int | None:
+        plan = flow.plan_rerun(_known(flow, run_id), from_step)
+        if dry_run and as_json:
+            print_json(_as_json(plan))
+        elif dry_run or not (as_json or quiet):
+            _show(plan)
+        if dry_run:
+            return exits.OK
+        if yes or not manner.may_ask or typer.confirm("Run these steps again?"):
+            return None
+        exits.say("nothing was done.", prefix="")
+        return exits.CANCELLED
+
+    def again(flow: Agentflow, follower: Follower) -> RunResult:
+        return flow.rerun(_known(flow, run_id), from_step, listener=follower)
+
+    return attend(file, manner, again, agreed)
 
 
-def _begin(flow: Agentflow, workflow: str, seed: int, watch: Follower, given: dict[str, Any]) -> RunResult:
-    """Run with inputs of any name: as keywords, one called ``seed`` or ``listener`` would mean something else."""
-    import asyncio
+def cancel(run_id: RunId, file: File = DEFAULT_FILE, as_json: Json = False) -> int:
+    """End a run, wherever it is at work; what is finished is kept."""
+    from agentflow.cli.figures import process
+    from agentflow.cli.records import open_records, resolve_run
+    from agentflow.core.records import RunStatus
+    from agentflow.workflow.decisions import cancel as end
 
-    from agentflow.workflow.runner import Runner
+    with open_records(file) as (store, _):
+        record = store.get_run(resolve_run(store, run_id))
+        end(store, record)
+        record = store.get_run(record.id)
+    if as_json:
+        print_json(
+            {"run_id": record.id, "status": str(record.status), "cancel_requested": record.cancel_requested}
+        )
+    elif record.status is RunStatus.CANCELLED:
+        print(
+            f"cancelled: run {record.id}; what is finished is kept. Go on with: agentflow resume {record.id}"
+        )
+    else:
+        print(f"run {record.id} is at work in {process(record.owner)}, which was told to end it.")
+    return exits.OK
 
-    return asyncio.run(Runner(flow.workshop, workflow, seed=seed, listener=watch).start(given))
+
+def _detach(file: str, as_json: bool, enqueue: Callable[[Agentflow], str]) -> int:
+    from agentflow.sdk import Agentflow
+
+    with Agentflow.open(file) as flow:
+        run_id = enqueue(flow)
+    if as_json:
+        print_json({"run_id": run_id, "status": "queued"})
+        return exits.OK
+    print(run_id)
+    exits.say("It waits for `agentflow worker`. Follow it: agentflow show RUN --follow", prefix="")
+    return exits.OK
 
 
-def _print_json(value: Any) -> None:
-    print(json.dumps(_finite(value), indent=2, default=str))
+def _as_json(plan: RerunPlan) -> dict[str, Any]:
+    return {
+        "run_id": plan.run_id,
+        "from": plan.from_step,
+        "reused": list(plan.reused),
+        "again": {step: amounts.as_dict() for step, amounts in plan.again.items()},
+        "cost_before": plan.cost.as_dict(),
+    }
 
 
-def _finite(value: Any) -> Any:
-    """Return JSON without NaN, which is none."""
-    if isinstance(value, float):
-        return value if value == value and abs(value) != float("inf") else None
-    if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+def _show(plan: RerunPlan) -> None:
+    """Say what is taken over, and what is done again with what it cost then; on standard error."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from agentflow.cli import figures, screen
+
+    target = screen.console(stderr=True)
+    target.print(Text(f"rerun of {plan.run_id} from '{plan.from_step}'", "bold"))
+    target.print(screen.pairs([("taken over", Text(", ".join(plan.reused) or "nothing"))]))
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style=screen.DIM)
+    table.add_column("done again", no_wrap=True, min_width=10)
+    costs = {**plan.again, "in all": plan.cost}
+    shown = [name for name in figures.BUDGET_LABELS if getattr(plan.cost, name)]
+    for name in shown:
+        table.add_column(figures.BUDGET_LABELS[name], justify="right")
+    for step, amounts in costs.items():
+        cells = [figures.amount(name, getattr(amounts, name)) for name in shown]
+        table.add_row(Text(step, "bold" if step == "in all" else ""), *cells)
+    target.print(table)
+    target.print(Text("what it cost then; what it will cost now is not known", screen.DIM))

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from agentflow.cli import figures
 from agentflow.cli.figures import metres, percent, plain, short_path
+from agentflow.cli.questions import answers_of, commands_of
 from agentflow.core.records import RunStatus
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ def _section(title: str, *parts: RenderableType) -> RenderableType:
     return Group(rule, *(Padding(part, (0, 0, 0, 2)) for part in parts), Text(""))
 
 
-def _pairs(rows: Iterable[tuple[str, RenderableType]], width: int = 10) -> Table:
+def pairs(rows: Iterable[tuple[str, RenderableType]], width: int = 10) -> Table:
+    """Return names with their values, one line each."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style=DIM, no_wrap=True, min_width=width)
     table.add_column(overflow="fold", ratio=1)
@@ -136,7 +138,7 @@ def _plan(findings: Findings) -> RenderableType:
     rows.append(("do nothing", Text(f"ends {metres(plan.do_nothing_m)} from the goal: the baseline")))
     if plan.rungs:
         rows.append(("gave up", Text(", ".join(map(plain, plan.rungs)), WARN)))
-    return _pairs(rows)
+    return pairs(rows)
 
 
 def _history(history: list[float]) -> str:
@@ -166,7 +168,7 @@ def _outcome(findings: Findings, width: int) -> Iterator[RenderableType]:
     if findings.verification is not None:
         yield _side_by_side(findings, findings.verification)
     if findings.prediction is not None:
-        yield _pairs(_trust(findings.prediction, width), width=17)
+        yield pairs(_trust(findings.prediction, width), width=17)
 
 
 def _side_by_side(findings: Findings, truth: Verification) -> Table:
@@ -291,12 +293,13 @@ def _budget(lines: Iterable[BudgetLine]) -> Table:
             Text(figures.amount(line.dimension, line.spent), "bold" if line.spent else DIM),
             Text(figures.amount(line.dimension, line.held), "" if line.held else DIM),
             cap,
-            _bar(line.share),
+            share_bar(line.share, 8),
         )
     return table
 
 
-def _bar(share: float | None, width: int = 8) -> Text:
+def share_bar(share: float | None, width: int) -> Text:
+    """Return how much of a cap is used, as a bar; nothing where there is no cap."""
     if share is None:
         return Text("")
     full = min(width, -(-round(share * 100 * width) // 100))
@@ -316,7 +319,7 @@ def _outputs(summary: RunSummary) -> RenderableType | None:
         for name, value in outputs.items()
         if name not in shown and not _elsewhere(value)
     ]
-    return _pairs(rows) if rows else None
+    return pairs(rows) if rows else None
 
 
 def _elsewhere(value: Any) -> bool:
@@ -340,10 +343,11 @@ def _question(summary: RunSummary) -> Iterator[RenderableType]:
         yield Text(plain(question.message), style="bold")
         if isinstance(question.shown, dict):
             shown = question.shown.items()
-            yield _pairs((plain(name, 40), Text(figures.compact(value))) for name, value in shown)
-        which = f" --approval {plain(question.path, 200)}" if several else ""
-        for verb in ("approve", "reject"):
-            yield Text(f"agentflow {verb} {summary.run.id}{which}", style="cyan")
+            yield pairs((plain(name, 40), Text(figures.compact(value))) for name, value in shown)
+        if answers := answers_of(question):
+            yield pairs(("answer", Text(line, DIM)) for line in answers)
+        for command in commands_of(question, several=several):
+            yield Text(command, style="cyan")
 
 
 def _error(summary: RunSummary) -> RenderableType:

@@ -139,7 +139,7 @@ def gather(
         run=run,
         steps=_steps(records),
         guards=_guards(known.get("guardrails", []), store.verdicts(run_id)),
-        budget=_budget(store, run_id),
+        budget=budget_lines(store, run_id),
         findings=find({record.path: record.envelope.output for record in _outer(records)}, base),
         artifacts=tuple(store.artifacts(run_id)),
         folder=folder,
@@ -232,7 +232,8 @@ def _guard(guardrail: str, hook: str, records: list[GuardRecord]) -> GuardLine:
     )
 
 
-def _budget(store: Store, run_id: str) -> tuple[BudgetLine, ...]:
+def budget_lines(store: Store, run_id: str) -> tuple[BudgetLine, ...]:
+    """Return what a run has used so far, a line a dimension; nothing before its budget is opened."""
     from agentflow.budget.ledger import Ledger
     from agentflow.core.errors import UnknownNameError
 

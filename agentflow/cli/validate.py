@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from agentflow.cli import exits
-from agentflow.cli.running import Json
+from agentflow.cli.options import Json
 
 
 def validate(

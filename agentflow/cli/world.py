@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agentflow.cli.running import Json
+from agentflow.cli.options import Json
 
 WorldName = Annotated[str, typer.Argument(metavar="NAME", help="A world's name; see agentflow world list.")]
 Threads = Annotated[int, typer.Option(min=1, max=256, help="Of the simulator and of torch.")]

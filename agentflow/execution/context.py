@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,35 +16,13 @@ from agentflow.core.amounts import UNLIMITED, Amounts
 from agentflow.core.protocols import ChatModel
 from agentflow.core.registry import Registry
 from agentflow.execution.call import StepCall
+from agentflow.execution.events import Event, Listener, nobody
 from agentflow.execution.workers import Workers
 from agentflow.store.artifacts import FileArtifacts
 from agentflow.store.leases import Lease
 from agentflow.store.store import Store
 from agentflow.tracing.tracer import RunTracer
 from agentflow.worldmodel.contract import WorldModel
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that a person may want to see while a run is at work.
-
-    ``kind`` is ``run_started``, ``step_started``, ``step_finished``, ``progress``, ``guardrail``, ``waiting``
-    or ``run_finished``; ``data`` is JSON.
-    """
-
-    kind: str
-    step: str = ""
-    text: str = ""
-    done: int = 0
-    total: int = 0
-    data: Mapping[str, Any] = field(default_factory=dict)
-
-
-Listener = Callable[[Event], None]
-
-
-def nobody(_: Event) -> None:
-    """Nobody watches."""
 
 
 @dataclass
@@ -70,6 +48,8 @@ class RunContext:
     """Returns a call with a body that gives a recorded answer; guardrails, budget and spans stay as they are."""
     resumed: bool = True
     """Whether the store may hold steps of this run that another process, or an earlier pass, left there."""
+    retries: bool = False
+    """Whether steps that failed before are tried again: the run had ended, and somebody wants it to go on."""
     recorded: set[tuple[str, str]] = field(default_factory=set)
     """The places (path, iteration) of the steps that this pass put on record."""
     holds: set[str] = field(default_factory=set)
@@ -95,12 +75,16 @@ class RunContext:
         """Whether anybody listens."""
         return self.listener is not nobody
 
-    def emit(self, kind: str, step: str = "", text: str = "", **rest: Any) -> None:
-        """Tell whoever watches; nothing they do can fail the run."""
+    def tell(self, event: Event) -> None:
+        """Tell whoever watches; nothing they raise, or do to the event, can fail the run."""
         if not self.watched:
             return
-        with contextlib.suppress(Exception):
-            self.listener(Event(kind, step, text, rest.pop("done", 0), rest.pop("total", 0), rest))
+        try:
+            self.listener(copy.deepcopy(event))
+        except KeyboardInterrupt:  # a person's, that came while a listener was at work
+            raise
+        except BaseException:  # not even a listener that means to end the program, or the task
+            return
 
     def open_scope(self, name: str, caps: Amounts, parent: str) -> str:
         """Open a budget scope under ``parent``, once, with the file's caps or those that a person set."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -42,6 +43,7 @@ from agentflow.core.records import (
 from agentflow.execution import values
 from agentflow.execution.call import InnerCallError, StepCall, WaitingError
 from agentflow.execution.context import RunContext
+from agentflow.execution.events import GuardrailRan, Progress, StepFinished, StepStarted
 from agentflow.execution.metering import CallMeter
 from agentflow.guard.engine import Checked
 from agentflow.store.store import now_ms
@@ -54,6 +56,10 @@ LARGEST_OUTPUT_CHARACTERS = 1_000_000
 WALL_HOLD_MS = 1_000
 """How much wall-clock a step holds. It is limited by all that is left, and books what it took when it ends; a
 larger hold would be booked by a crash, and leave the resumed run no time."""
+
+
+_STANDING = (StepStatus.CALLED, StepStatus.REFUSED)
+"""How a call that did not end well may have ended, for its record to stand whoever asks."""
 
 
 @dataclass
@@ -89,8 +95,10 @@ class _Envelope:
 
     async def run(self) -> Envelope:
         context, call = self.context, self.call
-        context.emit("step_started", call.path, call.name, step_kind=call.kind, iteration=call.iteration)
+        context.tell(StepStarted(context.run_id, call.path, call.name, call.kind, call.iteration))
         with context.tracer.step(call.path, kind=call.kind, iteration=call.iteration) as span:
+            if call.path == call.id and call.kind != "foreach":  # its items say so
+                context.tracer.begun(call.path)
             try:
                 envelope = await self._guarded()
             except asyncio.CancelledError:
@@ -105,7 +113,11 @@ class _Envelope:
                 envelope = self._failed(error)
             span.envelope(envelope)
         if context.watched:
-            context.emit("step_finished", call.path, call.name, envelope=envelope.model_dump(mode="json"))
+            found = not self.so_far.attempts and bool(envelope.attempts)
+            ended = StepFinished(
+                context.run_id, call.path, call.name, call.iteration, found, envelope=envelope
+            )
+            context.tell(ended)
         return envelope
 
     @property
@@ -151,10 +163,21 @@ class _Envelope:
         if found is None:
             return None
         digest, envelope = found
-        if envelope.status not in (StepStatus.CALLED, StepStatus.REFUSED) and not envelope.final:
-            return None  # what failed before is tried again
+        if not (envelope.final or envelope.status in _STANDING or self._failed_before(place, envelope)):
+            return None
         self.so_far.digest = digest
         return envelope
+
+    def _failed_before(self, place: tuple[str, str], envelope: Envelope) -> bool:
+        """Whether a failure stands that an earlier process left in a run which had not ended: it was paid for, too.
+
+        A step around it that is retried, or a person who has an ended run go on, tries it again.
+        """
+        context = self.context
+        if envelope.status is not StepStatus.FAILED or context.retries or place in context.recorded:
+            return False
+        context.recorded.add(place)
+        return True
 
     def _cached(self, inputs: dict[str, Any]) -> tuple[Any, Any] | None:
         """Return what an earlier call of the same thing with the same inputs gave, where the step takes that."""
@@ -183,7 +206,7 @@ class _Envelope:
         self.so_far.verdicts += checked.records
         self.so_far.rungs += checked.rungs
         for record in checked.records:
-            self.context.emit("guardrail", call.path, record.guardrail, record=record.model_dump(mode="json"))
+            self.context.tell(GuardrailRan(self.context.run_id, call.path, record=record))
         checked.raise_if_blocked()
         return checked
 
@@ -200,11 +223,24 @@ class _Envelope:
             await asyncio.sleep(call.backoff_s * 2 ** (self.so_far.attempts - 1))
 
     async def _attempt(self, inputs: dict[str, Any]) -> tuple[Any, Any]:
+        """Wait for the resource that the call occupies, if any; its own time limit begins behind that."""
+        begin, wall_s = time.monotonic(), self._wall_left_s()
+        if not self.call.resource:
+            return await self._paid(inputs, begin, wall_s)
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(wall_s):
+                    await stack.enter_async_context(self.context.resource(self.call.resource))
+            except TimeoutError as error:
+                raise self._out_of_time(wall_s or 0.0) from error
+            if wall_s is not None:
+                wall_s = max(0.001, wall_s - (time.monotonic() - begin))
+            return await self._paid(inputs, begin, wall_s)
+
+    async def _paid(self, inputs: dict[str, Any], begin: float, wall_s: float | None) -> tuple[Any, Any]:
         call = self.call
-        wall_s = self._wall_left_s()
         hold, inputs = await self._reserve(inputs, wall_s)
         meter = CallMeter(call.scope, hold.amounts)
-        begin = time.monotonic()
         try:
             made: list[Artifact] = []
             where = f"the output of {call.path}"
@@ -215,7 +251,7 @@ class _Envelope:
                 # what it used, or will be billed, beyond what it said is not known: so all of its hold
                 unknown = hold.amounts.model_copy(update={"wall_ms": 0}).minus(meter.spent)
                 meter.charge(unknown)
-            self._settle(hold, meter, begin, None)
+            self._settle(hold, meter, begin, error)
             raise
         settlement = self._settle(hold, meter, begin, (encoded, made))
         self._refuse_overrun(hold, settlement)
@@ -250,8 +286,8 @@ class _Envelope:
             seed=context.seed,
             meter=meter,
             artifacts=context.artifacts,
-            progress=lambda text, done=0, total=0: context.emit(
-                "progress", call.path, text, done=done, total=total
+            progress=lambda text, done=0, total=0: context.tell(
+                Progress(context.run_id, call.path, text, done, total)
             ),
             scratch=context.scratch,
             run=self._view,
@@ -260,18 +296,15 @@ class _Envelope:
         timer = asyncio.timeout(min(limits)) if limits else None
         try:
             if timer is None:
-                return await self._work(ticket, inputs)
+                return await call.body(ticket, inputs)
             async with timer:
-                return await self._work(ticket, inputs)
+                return await call.body(ticket, inputs)
         except TimeoutError as error:
             if timer is None or not timer.expired():  # its own
                 raise StepFailedError(call.path, error, retryable=True) from error
             meter.cut_off = True
             if wall_s is not None and wall_s == min(limits):
-                left_ms = round(wall_s * 1e3)
-                raise BudgetExceededError(
-                    call.scope, "wall_ms", left_ms + 1, left_ms, self._wall_cap_ms()
-                ) from error
+                raise self._out_of_time(wall_s) from error
             raise StepTimeoutError(call.path, min(limits)) from error
         except asyncio.CancelledError:
             meter.cut_off = True
@@ -280,12 +313,6 @@ class _Envelope:
             raise
         except Exception as error:
             raise StepFailedError(call.path, error, retryable=isinstance(error, OSError)) from error
-
-    async def _work(self, ticket: Call, inputs: dict[str, Any]) -> Any:
-        if not self.call.resource:
-            return await self.call.body(ticket, inputs)
-        async with self.context.resource(self.call.resource):
-            return await self.call.body(ticket, inputs)
 
     def _wall_left_s(self) -> float | None:
         """Return how long the step may take, or None where nothing limits it.
@@ -299,6 +326,10 @@ class _Envelope:
         if left <= 0:
             raise BudgetExceededError(self.call.scope, "wall_ms", 1, 0, self._wall_cap_ms())
         return left / 1e3
+
+    def _out_of_time(self, left_s: float) -> BudgetExceededError:
+        left_ms = round(left_s * 1e3)
+        return BudgetExceededError(self.call.scope, "wall_ms", left_ms + 1, left_ms, self._wall_cap_ms())
 
     def _wall_cap_ms(self) -> int:
         ledger = self.context.ledger
@@ -348,9 +379,9 @@ class _Envelope:
         return bool(held) and error.requested <= error.left + held
 
     def _settle(
-        self, hold: Hold, meter: CallMeter, begin: float, result: tuple[Any, list[Artifact]] | None
+        self, hold: Hold, meter: CallMeter, begin: float, result: tuple[Any, list[Artifact]] | BaseException
     ) -> Settlement:
-        """Book what was used; a result is kept in the same transaction, so that it is never paid for twice."""
+        """Book what was used; how it ended is kept in the same transaction, so that it is never paid for twice."""
         context, call, done = self.context, self.call, self.so_far
         spent = meter.spent
         if call.books_wall and (wall_ms := round((time.monotonic() - begin) * 1e3)):
@@ -367,7 +398,9 @@ class _Envelope:
         finally:
             context.release(hold.id)
 
-    def _book(self, hold: Hold, spent: Amounts, result: tuple[Any, list[Artifact]] | None) -> Settlement:
+    def _book(
+        self, hold: Hold, spent: Amounts, result: tuple[Any, list[Artifact]] | BaseException
+    ) -> Settlement:
         context = self.context
         if not hold.id and spent is NOTHING:
             self._keep(result, NO_COST, None)
@@ -378,12 +411,17 @@ class _Envelope:
         return settlement
 
     def _keep(
-        self, result: tuple[Any, list[Artifact]] | None, settlement: Settlement, transaction: Any
+        self, result: tuple[Any, list[Artifact]] | BaseException, settlement: Settlement, transaction: Any
     ) -> None:
-        if result is not None:
-            self.so_far.artifacts += result[1]
+        """Put on record how the call ended, together with what it cost."""
+        done = self.so_far
+        if not isinstance(result, BaseException):
+            done.artifacts += result[1]
             self._put(self._called(result[0], settlement), transaction)
-            self.so_far.paid = True
+            done.paid = True
+        elif self._is_the_end(result):
+            done.recorded = self._failure(result)
+            self._put(done.recorded, transaction)
 
     def _called(self, output: Any, settlement: Settlement) -> Envelope:
         """Return what is recorded with the settlement: the outcome itself where nothing is left to be found."""
@@ -422,7 +460,17 @@ class _Envelope:
             reused=done.reused,
         )
 
+    def _is_the_end(self, error: BaseException) -> bool:
+        """Whether the step fails with an attempt's error: it waits for nobody, and there is no further attempt."""
+        if isinstance(error, WaitingError | LeaseLostError) or not isinstance(error, Exception):
+            return False
+        retryable = isinstance(error, AgentflowError) and error.retryable
+        return not retryable or self.so_far.attempts >= self.call.attempts
+
     def _failed(self, error: Exception) -> Envelope:
+        return self.so_far.recorded or self._record(self._failure(error))
+
+    def _failure(self, error: BaseException) -> Envelope:
         match error:
             case BudgetExceededError():
                 status = StepStatus.EXHAUSTED
@@ -433,7 +481,7 @@ class _Envelope:
             case _:
                 status = StepStatus.FAILED
         wrapped = error if isinstance(error, AgentflowError) else StepFailedError(self.call.path, error)
-        return self._record(self._envelope(status, None, wrapped))
+        return self._envelope(status, None, wrapped)
 
     def _record(self, envelope: Envelope) -> Envelope:
         self._put(envelope, None)

@@ -114,6 +114,14 @@ class RunTracer:
             step=step_id,
         )
 
+    def begun(self, step_id: str, *, items: int | None = None) -> None:
+        """Say in the file, for whoever reads along, that a step is at work, or through how many ``items`` it goes."""
+        said: dict[str, Any] = {names.STEP_ID: self._recording.cleaner.text(step_id)}
+        if items is not None:
+            said[names.STEP_ITEMS] = items
+        span = get_current_span().get_span_context()
+        self._recording.file.write_event(names.STEP_BEGUN, span, time.time_ns(), said)
+
     def plan(self, agent: str, *, inputs: Any = None) -> TracedSpan:
         """An agent's planning; the chats that make the plan belong inside."""
         return TracedSpan(

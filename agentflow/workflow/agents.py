@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from agentflow.agent.answering import Question, answer
+from agentflow.agent.answering import Question, answer, opening
 from agentflow.agent.conversation import MAX_TOKENS, Conversation
 from agentflow.agent.toolbox import Toolbox
 from agentflow.core.errors import InvalidInputError, UnsupportedCallError
 from agentflow.core.records import canonical_json
 from agentflow.execution.call import StepCall
 from agentflow.workflow.answer_forms import answer_form
-from agentflow.workflow.failures import defect
-from agentflow.workflow.steps import Step
+from agentflow.workflow.steps import Agent, Step
 
 if TYPE_CHECKING:
     from agentflow.workflow.frames import Frame
@@ -21,26 +20,24 @@ MOST_ROUNDS = 50
 """Of an agent that answers."""
 
 
-async def answer_step(step: Step, given: dict[str, Any], call: StepCall, frame: Frame) -> Any:
-    """Return a language model's answer, of the type that the step's ``agent`` declares; see `answer`."""
-    talk = conversation(step, frame, call)
-    if step.agent is None:
-        raise defect("agent")
+async def answer_step(step: Step, agent: Agent, given: dict[str, Any], call: StepCall, frame: Frame) -> Any:
+    """Return a language model's answer, of the type that ``agent`` declares; see `answer`."""
+    talk = conversation(agent, call, frame)
     if talk is None:
-        raise UnsupportedCallError("provider: embedded", f"`output: {step.agent.output.type}`", ["Plan"])
-    form = answer_form(step.agent.output)
-    rounds = count_of(step, "rounds", given, MOST_ROUNDS, least=2 if step.agent.tools else 1)
-    prompt = given["prompt"]
-    task = prompt if isinstance(prompt, str) else canonical_json(prompt)
-    question = Question(task, form.read, form.schema, given["with"], rounds)
+        raise UnsupportedCallError("provider: embedded", f"`output: {agent.output.type}`", ["Plan"])
+    prompt, form = given["prompt"], answer_form(agent.output)
+    question = Question(
+        opening(prompt if isinstance(prompt, str) else canonical_json(prompt), given["with"]),
+        form.schema,
+        form.read,
+        count_of(step, "rounds", given, MOST_ROUNDS, least=2 if agent.tools else 1),
+        "Raise the agent's `rounds`, say the task more plainly, or use a stronger model.",
+    )
     return await answer(talk, question)
 
 
-def conversation(step: Step, frame: Frame, call: StepCall) -> Conversation | None:
-    """Return the talk of an agent step with its language model, or None where it has none (``embedded``)."""
-    agent = step.agent
-    if agent is None:
-        raise defect("agent")
+def conversation(agent: Agent, call: StepCall, frame: Frame) -> Conversation | None:
+    """Return the talk of an agent's step with its language model, or None where it has none (``embedded``)."""
     chat = frame.models(agent.model)
     if chat is None:
         return None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agentflow.workflow.checked_values import check_value
 from agentflow.workflow.type_schema import json_schema_of
 from agentflow.workflow.type_specs import TypeSpec
-from agentflow.workflow.types import Type
+from agentflow.workflow.types import Type, map_of
 
 WHERE = "your answer"
 """What an answer is called in the message that its model gets."""
@@ -32,10 +32,9 @@ def answer_form(spec: TypeSpec) -> AnswerForm:
     schema = _described(json_schema_of(declared), spec)
     if declared.kind == "map" and not declared.nullable:
         return AnswerForm(schema, lambda value: check_value(value, declared, WHERE))
-    wrapped = {
-        "type": "object", "properties": {_ALONE: schema}, "required": [_ALONE], "additionalProperties": False,
-    }  # fmt: skip
-    return AnswerForm(wrapped, lambda value: check_value(value[_ALONE], declared, WHERE))
+    wrapped = replace(map_of({_ALONE: declared}), strict=True)
+    schema = json_schema_of(wrapped) | {"properties": {_ALONE: schema}}
+    return AnswerForm(schema, lambda value: check_value(value, wrapped, WHERE)[_ALONE])
 
 
 def _is_text(declared: Type) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from agentflow.core.errors import InvalidInputError, RunCancelledError, RunHeldError
+from agentflow.core.errors import InvalidInputError, PayloadChangedError, RunCancelledError, RunHeldError
 from agentflow.core.records import RunStatus
 from agentflow.store.records import ApprovalRecord, RunRecord
 from agentflow.store.store import Store
@@ -14,6 +14,7 @@ from agentflow.workflow.inputs import resolve_answers
 from agentflow.workflow.steps import Step
 
 DECISIONS = ("approve", "reject")
+SHORTEST_DIGEST = 8
 ENDED = (
     RunStatus.SUCCEEDED, RunStatus.DEGRADED, RunStatus.REFUSED, RunStatus.EXHAUSTED, RunStatus.FAILED,
     RunStatus.CANCELLED,
@@ -34,17 +35,22 @@ def require_waiting(record: RunRecord) -> None:
 
 def decide(
     store: Store, step_at: Callable[[str], Step | None], record: RunRecord, decision: str, by: str, comment: str,
-    answers: Mapping[str, Any] | None, approval: str | None,
+    answers: Mapping[str, Any] | None, approval: str | None, digest: str | None = None,
 ) -> ApprovalRecord:  # fmt: skip
     """Record one decision on what a run waits for; ``step_at`` returns the step of a place in the run.
 
+    ``digest`` names what was shown to whoever decided, or the first 8 or more of its digits.
+
     Raises:
+        PayloadChangedError: what is asked is something else than ``digest`` names.
         InvalidInputError: no such decision, nothing or several things are asked, or an answer does not fit.
         AlreadyDecidedError: somebody was faster.
     """
     if decision not in DECISIONS:
         raise InvalidInputError("decision", repr(decision), " or ".join(DECISIONS))
     asked = _asked(store, record.id, approval)
+    if digest is not None and (len(digest) < SHORTEST_DIGEST or not asked.digest.startswith(digest)):
+        raise PayloadChangedError(f"approval {asked.id} of run {record.id}", digest, asked.digest)
     given = dict(answers or {})
     if decision == "approve":
         given = _fitting(asked, step_at(asked.path), given)
@@ -62,6 +68,8 @@ def _asked(store: Store, run_id: str, approval: str | None) -> ApprovalRecord:
         return found[0]
     known = store.approvals(run_id, open_only=True)
     listed = ", ".join(f"{each.id} ({each.path})" for each in known) or "none: nothing is asked"
+    if len(known) > 1:
+        listed = f"one of {listed}, named with `approval` (--approval)"
     what = "several that wait" if len(found) > 1 else "none of this name" if approval else "none"
     raise InvalidInputError(f"run {run_id}: approval", what, listed)
 

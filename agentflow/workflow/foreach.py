@@ -11,6 +11,7 @@ from agentflow.core.errors import InvalidInputError
 from agentflow.core.protocols import Call
 from agentflow.core.records import Envelope, StepStatus
 from agentflow.execution.call import Notes, StepCall, WaitingError
+from agentflow.execution.events import ItemsProgress
 from agentflow.execution.step import perform
 from agentflow.workflow.bodies import Nested, as_list, step_call
 from agentflow.workflow.expressions import compile_expr
@@ -26,6 +27,7 @@ NOTED_RUNGS = 100
 class _Tally:
     """What is kept of items in memory: how many, and the first that failed. Their results are in the store."""
 
+    total: int
     ok: int = 0
     bad: int = 0
     first: tuple[int, Envelope] | None = None
@@ -42,6 +44,10 @@ class _Tally:
         if envelope.status is StepStatus.EXHAUSTED and self.exhausted is None:
             self.exhausted = (index, envelope)
 
+    def progress(self, frame: Frame, step: Step) -> ItemsProgress:
+        """Return how far it has come, as whoever watches is told."""
+        return ItemsProgress(frame.context.run_id, frame.path(step), self.ok + self.bad, self.bad, self.total)
+
 
 def foreach_call(frame: Frame, step: Step, iteration: str, nested: Nested) -> StepCall:
     """Return the call of a step that is repeated."""
@@ -51,9 +57,11 @@ def foreach_call(frame: Frame, step: Step, iteration: str, nested: Nested) -> St
     notes = Notes()
 
     async def body(_: Call, given: dict[str, Any]) -> dict[str, Any]:
-        tally = _Tally()
+        tally = _Tally(len(given["items"]))
         todo = iter(enumerate(given["items"]))
-        workers = min(each.max_parallel, len(given["items"]))
+        workers = min(each.max_parallel, tally.total)
+        frame.context.tell(tally.progress(frame, step))
+        frame.context.tracer.begun(frame.path(step), items=tally.total)
         async with asyncio.TaskGroup() as group:
             for _worker in range(workers):
                 group.create_task(_work(frame, step, each, iteration, nested, todo, tally, notes))
@@ -88,6 +96,7 @@ async def _work(
             tally.waiting += waits.approvals
             continue
         tally.count(index, envelope)
+        frame.context.tell(tally.progress(frame, step))
         if envelope.rungs and len(notes.rungs) < NOTED_RUNGS:
             notes.rungs += [f"item {index}: {rung}" for rung in envelope.rungs]
 

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import Any
 
 from agentflow.core.errors import RunCancelledError
-from agentflow.execution.context import Event
+from agentflow.execution.events import Event
 from agentflow.workflow.runner import Outcome, Runner
 
 

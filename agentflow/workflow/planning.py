@@ -13,8 +13,7 @@ from agentflow.core.errors import InvalidInputError
 from agentflow.execution.call import StepCall
 from agentflow.guard.engine import GuardEngine
 from agentflow.workflow.agents import answer_step, conversation, count_of
-from agentflow.workflow.failures import defect
-from agentflow.workflow.steps import Step
+from agentflow.workflow.steps import Agent, Step
 
 if TYPE_CHECKING:
     from agentflow.workflow.frames import Frame
@@ -29,14 +28,14 @@ async def plan_step(step: Step, given: dict[str, Any], call: StepCall, frame: Fr
         raise InvalidInputError(f"step '{step.id}'", "no agent", "agent: {model, prompt}")
     call.notes.rungs.clear()  # of an attempt before this one
     if not agent.plans:
-        return await answer_step(step, given, call, frame)
-    return await _plan(step, given, call, call.guards, frame)
+        return await answer_step(step, agent, given, call, frame)
+    return await _plan(step, agent, given, call, call.guards, frame)
 
 
-async def _plan(step: Step, given: dict[str, Any], call: StepCall, guards: GuardEngine, frame: Frame) -> Plan:
-    agent, context = step.agent, frame.context
-    if agent is None:
-        raise defect("agent")
+async def _plan(
+    step: Step, agent: Agent, given: dict[str, Any], call: StepCall, guards: GuardEngine, frame: Frame
+) -> Plan:
+    context = frame.context
     world: Any = context.worlds(agent.world)
     request = _request(step, given)
 
@@ -45,7 +44,7 @@ async def _plan(step: Step, given: dict[str, Any], call: StepCall, guards: Guard
 
         return Place(tuple(Thing(**thing) for thing in world.things(state)), TABLE_HALF)
 
-    talk = conversation(step, frame, call)
+    talk = conversation(agent, call, frame)
     proposer = EmbeddedProposer(place) if talk is None else ModelProposer(talk, place, world.push)
     planner = Planner(
         context,

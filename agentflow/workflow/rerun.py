@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -14,6 +15,7 @@ from agentflow.store.records import RunRecord
 from agentflow.store.store import Store
 from agentflow.workflow.schema import Workflow, definition
 
+_TOP = re.compile(r"[\[/#]")
 DEFINITION = "workflow.json"
 """In a run's folder: its workflow as it was when the run began."""
 
@@ -67,7 +69,11 @@ class RerunPlan:
                 raise InvalidInputError(
                     f"--from {from_step}", f"step '{step}' cannot be reused: {status}", allowed
                 )
-        again = {step: last[step].usage if step in last else Amounts() for step in ids[len(before) :]}
+        again = dict.fromkeys(ids[len(before) :], Amounts())
+        for found in store.steps(record.id):  # its items and inner calls, and each pass of a loop
+            step = _TOP.split(found.path, maxsplit=1)[0]
+            if step in again:
+                again[step] = again[step].plus(found.envelope.usage)
         return cls(record.id, from_step, tuple(before), again)
 
 

@@ -21,7 +21,8 @@ from agentflow.core.errors import (
     StorageError,
 )
 from agentflow.core.records import Envelope, GuardRecord, RunStatus, StepStatus
-from agentflow.execution.context import Event, Listener, RunContext, nobody
+from agentflow.execution.context import RunContext
+from agentflow.execution.events import Event, Listener, RunFinished, RunStarted, Waiting, nobody
 from agentflow.execution.step import perform
 from agentflow.guard.manifest import manifest
 from agentflow.store.leases import Lease
@@ -30,6 +31,7 @@ from agentflow.tracing.read import last_span
 from agentflow.tracing.tracer import TRACE_NAME, start_tracing
 from agentflow.workflow.approvals import raised_caps
 from agentflow.workflow.bodies import begin_call, end_call
+from agentflow.workflow.decisions import ENDED
 from agentflow.workflow.expressions import Secrets
 from agentflow.workflow.frames import Frame, guard_of
 from agentflow.workflow.inputs import resolve_inputs
@@ -43,6 +45,8 @@ from agentflow.workflow.workshop import PROJECT_SCOPE, Workshop
 RESUMABLE = (
     RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING, RunStatus.CANCELLED, RunStatus.FAILED, RunStatus.EXHAUSTED,
 )  # fmt: skip
+INTERRUPT = "an interrupt"
+"""Who ended a run, where a signal did or the program that began it."""
 _STATUS = {
     StepStatus.REFUSED: RunStatus.REFUSED,
     StepStatus.EXHAUSTED: RunStatus.EXHAUSTED,
@@ -77,7 +81,9 @@ class Runner:
         self.digest = workshop.project.file.digest(name)
         self.cancelled: RunCancelledError | None = None
         """What to tell a person whose interrupt ended the run."""
-        self._cancel_by = "an interrupt"
+        self.gives_back = False
+        """Whether a run whose task is cancelled goes back to the queue, for another process to go on with."""
+        self._cancel_by = INTERRUPT
         self._lost: LeaseLostError | None = None
 
     def create(
@@ -96,13 +102,6 @@ class Runner:
             run_id, self.name, self.digest, inputs, seed=self.seed, trace_path=str(folder / "trace.jsonl"),
             status=RunStatus.QUEUED if queued else RunStatus.RUNNING, claim=not queued, reused_from=reused_from,
         )  # fmt: skip
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / DEFINITION).write_text(json.dumps(definition(self.workflow)))
-        except OSError as error:
-            refused = StorageError("the run's folder", str(folder), error)
-            self.workshop.store.finish_run(run_id, RunStatus.FAILED, error=refused)
-            raise refused from error
         return run_id, lease
 
     async def start(self, given: Mapping[str, Any], run_id: str | None = None) -> Outcome:
@@ -122,11 +121,20 @@ class Runner:
             InvalidInputError: the run ended, waits for a decision, or its workflow has changed since.
             RunHeldError: another process is at work on it.
         """
-        record = self.workshop.store.get_run(run_id)
-        self.require_resumable(record)
-        lease = self.workshop.store.claim_run(run_id, fence=record.fence)
-        self.seed = record.seed
+        lease = self.take(self.workshop.store.get_run(run_id))
         return await self.held(run_id, lease, resumed=True)
+
+    def take(self, record: RunRecord) -> Lease:
+        """Claim a run that can go on, for `held` to do so.
+
+        Raises:
+            InvalidInputError: as `resume` says.
+            RunHeldError: another process is at work on it.
+        """
+        self.require_resumable(record)
+        lease = self.workshop.store.claim_run(record.id, fence=record.fence)
+        self.seed = record.seed
+        return lease
 
     async def rerun(self, plan: RerunPlan) -> Outcome:
         """Run again from a step of an earlier run, as a run of its own that takes over what stood before it.
@@ -213,6 +221,8 @@ class Runner:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             before = last_span(folder / TRACE_NAME) if resumed else None
+            # Again when the run goes on: who began it may have died before, or on another machine.
+            (folder / DEFINITION).write_text(json.dumps(definition(self.workflow)))
             tracer = start_tracing(run_id, folder, exporters=shop.exporters, secrets=shop.secret_values())
         except OSError as error:
             refused = StorageError("the run's folder", str(folder), error)
@@ -222,7 +232,7 @@ class Runner:
             run_id=run_id, scope=scope, seed=self.seed, folder=folder, store=store, ledger=shop.ledger,
             artifacts=shop.artifacts, tracer=tracer, registry=shop.project.registry, worlds=shop.world,
             simulators=shop.simulator, models=shop.chat, listener=self.listener, resumed=resumed, lease=lease,
-            workers=shop.workers, replay=shop.replay,
+            workers=shop.workers, replay=shop.replay, retries=record.status in ENDED,
         )  # fmt: skip
         if resumed:
             store.mark_run(run_id, RunStatus.RUNNING, lease=lease)
@@ -240,14 +250,13 @@ class Runner:
         )  # fmt: skip
         context.view = frame.view
         frame.view["inputs"] = record.inputs
-        context.emit("run_started", text=self.name, run_id=run_id, inputs=record.inputs)
+        context.tell(RunStarted(run_id, "", self.name, record.inputs, resumed))
         try:
             with tracer.run(self.name, digest=self.digest, inputs=record.inputs, resumed_from=before) as span:
                 outcome = await self._ending(frame)
                 span.run_ended(outcome.status, outcome.usage.spent, outcome.error)
         finally:
             tracer.close()
-        context.emit("run_finished", text=str(outcome.status), status=str(outcome.status))
         return outcome
 
     async def _ending(self, frame: Frame) -> Outcome:
@@ -255,7 +264,11 @@ class Runner:
         try:
             return await self._through(frame)
         except asyncio.CancelledError:
-            if self._lost is None:
+            if self._lost is None and self.gives_back and self._cancel_by == INTERRUPT:
+                context = frame.context
+                self.workshop.store.mark_run(context.run_id, RunStatus.QUEUED, lease=context.lease)
+                context.tell(RunFinished(context.run_id, status=RunStatus.QUEUED))
+            elif self._lost is None:
                 self.cancelled = RunCancelledError(frame.context.run_id, self._cancel_by)
                 self._finish(frame, RunStatus.CANCELLED, None, self.cancelled)
             raise
@@ -292,10 +305,9 @@ class Runner:
         context = frame.context
         for question in questions:
             with context.tracer.approval_request(question.id, message=question.message):
-                context.emit(
-                    "waiting", question.path, question.message, question=question.model_dump(mode="json")
-                )
+                context.tell(Waiting(context.run_id, question.path, question=question))
         self.workshop.store.mark_run(context.run_id, RunStatus.WAITING, lease=context.lease)
+        context.tell(RunFinished(context.run_id, status=RunStatus.WAITING))
         return self._outcome(frame, RunStatus.WAITING, None, None, questions)
 
     async def _graph(self, frame: Frame) -> tuple[str, Envelope | None]:
@@ -339,6 +351,7 @@ class Runner:
         self.workshop.store.finish_run(
             context.run_id, status, outputs=outputs, error=error, manifest=self._manifest(frame), lease=context.lease
         )  # fmt: skip
+        context.tell(RunFinished(context.run_id, "", None if error is None else str(error), status=status))
 
     def _manifest(self, frame: Frame) -> dict[str, Any]:
         uses = [("", use) for use in self.workflow.guardrails]

@@ -288,3 +288,87 @@ def test_an_endpoint_that_is_down_fails_the_step_with_its_own_words(office: Any)
     result = office.run()
     assert (result.status, result.usage.spent.tokens) == ("failed", 0)
     assert "answered 401: bad key. Check `api_key` of this model." in str(result.error)
+
+
+def test_a_value_that_stands_alone_is_told_how_it_is_to_be_written(office: Any) -> None:
+    model = ScriptedModel([{"value": 3}, answer('{"answer": 3', finish_reason="length"), {"answer": 3}])
+    result = office.run(output="integer", models={"writer": model})
+    assert result.outputs["triage"] == 3
+    assert model.requests[0].schema == {
+        "type": "object", "properties": {"answer": {"type": "integer"}}, "required": ["answer"],
+        "additionalProperties": False,
+    }  # fmt: skip
+    assert model.requests[1].text == (
+        "That does not hold: your answer: found no 'answer'; allowed: a mapping with answer. Answer again."
+    )
+
+
+def test_an_answer_that_was_cut_off_is_told_so(office: Any) -> None:
+    model = ScriptedModel([answer('{"severity": "lo', finish_reason="length"), GOOD])
+    result = office.run(tools="[t.history]", models={"writer": model})
+    assert result.status == "succeeded", result.error
+    assert model.requests[1].text.endswith("that was cut off at its longest. Answer again.")
+
+
+def test_a_retry_does_not_pay_again_for_answers_that_never_fit(office: Any) -> None:
+    model = ScriptedModel(lambda _: {**GOOD, "hours": -1})
+    result = office.run(rounds=2, step="retry: {attempts: 3, backoff: 0}", models={"writer": model})
+    assert (result.status, len(model.requests)) == ("failed", 2)
+
+
+def test_an_agent_that_a_gate_sends_back_to_is_asked_anew(office: Any) -> None:
+    model = ScriptedModel([{**GOOD, "hours": 1}, {**GOOD, "hours": 9}])
+    step = """
+      - id: enough
+        evaluate: {over: "[steps.triage.output]", scorers: {hours: s.hours}, gate: best.hours > 5,
+                   on_gate_fail: {goto: triage, max_loops: 1}}"""
+    office.write(step=step)
+    (office.bench.root / "evals" / "s.py").write_text(
+        "from agentflow import Score, Subject, scorer\n\n\n@scorer(lower_is_better=False)\n"
+        "def hours(subject: Subject) -> Score:\n"
+        "    return Score(value=subject.value['hours'])\n"
+    )
+    result = office.bench.open(models={"writer": model}).run("work")
+    assert result.status == "succeeded", result.error
+    assert (result.outputs["triage"]["hours"], len(model.requests)) == (9, 2)
+    assert_spent(result, tokens=30)
+
+
+def test_a_langchain_model_answers_and_calls_tools_as_any_other(office: Any) -> None:
+    models = pytest.importorskip("langchain_core.language_models.fake_chat_models")
+    from langchain_core.messages import AIMessage
+    from langchain_core.outputs import ChatGeneration, ChatResult
+
+    class WithTools(models.FakeMessagesListChatModel):  # type: ignore[misc, name-defined]
+        def bind_tools(self, tools: Any, **_: Any) -> Any:
+            return self
+
+        def _generate(self, *_: Any, **__: Any) -> ChatResult:
+            return ChatResult(generations=[ChatGeneration(message=said.pop(0))])
+
+    usage = {"input_tokens": 50, "output_tokens": 7, "total_tokens": 57}
+    call = {"name": "t_history", "args": {"part": "weld"}, "id": "1"}
+    said = [
+        AIMessage("", tool_calls=[call], usage_metadata=usage),
+        AIMessage(json.dumps({**GOOD, "hours": -2}), usage_metadata=usage),
+        AIMessage(json.dumps(GOOD), usage_metadata=usage),
+    ]
+    office.write(tools="[t.history]")
+    file = office.bench.root / "workflows.yaml"
+    _, _, tail = file.read_text().partition("types:")
+    free = "{input_usd_per_million: 0, output_usd_per_million: 0}"
+    file.write_text(f"version: 1\nmodels: {{writer: {{provider: langchain, price: {free}}}}}\ntypes:{tail}")
+    result = office.bench.open(models={"writer": WithTools(responses=[])}).run("work")
+    assert result.status == "succeeded", result.error
+    assert result.outputs["triage"] == {**GOOD, "hours": 24}
+    assert office.bench.calls == ["history:weld"]
+    assert_spent(result, tokens=171, gpu_ms=2)
+
+
+def test_rounds_that_leave_no_room_for_an_answer_are_refused_where_they_are_known(office: Any) -> None:
+    office.write(tools="[t.history]", rounds='"${{ inputs.report.size() }}"')  # type: ignore[arg-type]
+    flow = office.bench.open(models={"writer": ScriptedModel([GOOD])})
+    result = flow.run("work", report="x")
+    assert (result.status, result.usage.spent.tokens) == ("failed", 0)
+    assert "step 'triage': agent.rounds: found 1; allowed: a whole number from 2 to 50." in str(result.error)
+    assert flow.run("work", report="xx").status == "succeeded"

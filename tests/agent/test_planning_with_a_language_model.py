@@ -198,7 +198,8 @@ def test_answers_that_never_hold_end_the_step_with_all_of_them_on_the_bill(desk:
     result = desk.run()
     assert result.status == "failed"
     assert str(result.error).startswith(
-        "language model 'planner': 4 answers that do not hold, the last: understood: Input should be a valid boolean"
+        "language model 'planner': no answer that holds in 4 rounds; the last: understood: found 'perhaps not'; "
+        "allowed: Input should be a valid boolean"
     )
     assert_spent(result, tokens=440)
 

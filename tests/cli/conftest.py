@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pty
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +48,24 @@ async def wait(*, call: Call) -> int:
     """Wait for a Ctrl-C."""
     call.progress("at work")
     await asyncio.sleep(60)
+    return 1
+
+
+@tool(estimate=lambda item: Amounts(tokens=10))
+def pay(item: int, *, call: Call) -> dict[str, int]:
+    """Cost something, and wait where a file says so."""
+    note(f"pay:{item}")
+    call.meter.charge(Amounts(tokens=10))
+    gate = LOG.parent / f"gate-{item}"
+    while gate.exists():
+        time.sleep(0.01)
+    return {"item": item}
+
+
+@tool(estimate=lambda: Amounts(micro_usd=500_000))
+def buy(*, call: Call) -> int:
+    """Spend half a dollar."""
+    call.meter.charge(Amounts(micro_usd=500_000))
     return 1
 
 
@@ -97,6 +117,36 @@ workflows:
       - {id: ask, approval: {message: "Shall it go on?"}}
       - {id: greet, use: t.greet, with: {name: you}}
     outputs: {text: "${{ steps.greet.output.text }}"}
+  shop:
+    inputs: {first: {type: integer, default: 1}}
+    budget: {tokens: 100, on_exhausted: pause}
+    steps:
+      - {id: one, use: t.pay, with: {item: "${{ inputs.first }}"}}
+      - {id: each, foreach: {in: "[2, 3]", as: item, max_parallel: 2}, use: t.pay, with: {item: "${{ item }}"}}
+      - id: ask
+        approval:
+          message: "Ship it?"
+          show: [steps.one.output.item]
+          timeout: 24h
+          answers:
+            fps: {type: integer, minimum: 1}
+            note: {type: string, default: none}
+      - {id: ship, use: t.pay, with: {item: "${{ steps.ask.output.answers.fps }}"}}
+    outputs: {fps: "${{ steps.ship.output.item }}", note: "${{ steps.ask.output.answers.note }}"}
+  asks_twice:
+    steps:
+      - id: each
+        foreach: {in: "['a', 'b']", as: name, on_error: collect}
+        workflow: asks_for
+        with: {name: "${{ name }}"}
+  asks_for:
+    inputs: {name: {type: string}}
+    steps:
+      - {id: ask, approval: {message: "And ${{ inputs.name }}?"}}
+      - {id: greet, use: t.greet, with: {name: "${{ inputs.name }}"}}
+  spends:
+    budget: {usd: 0, on_exhausted: pause}
+    steps: [{id: buy, use: t.buy}]
   slow:
     steps:
       - {id: greet, use: t.greet, with: {name: you}}
@@ -141,14 +191,64 @@ def agentflow(capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
 
 
 @pytest.fixture
-def start() -> Callable[..., subprocess.Popen[str]]:
-    """Start the command line in a process of its own."""
+def ask_to_decide(agentflow: Callable[..., Said]) -> Callable[..., str]:
+    """Run a workflow up to its question, and return the run's id."""
 
-    def begin(*arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "agentflow.cli.main", *arguments],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-        )  # fmt: skip
+    def begin(workflow: str, *arguments: str) -> str:
+        said = agentflow("run", workflow, *arguments, "--json")
+        assert said.code == 6, said
+        return str(json.loads(said.out)["run_id"])
 
     return begin
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start the command line in a process of its own, which ends with the test."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*arguments: str) -> subprocess.Popen[str]:
+        started.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "agentflow.cli.main", *arguments],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            )
+        )  # fmt: skip
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.wait(timeout=60)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+@pytest.fixture
+def at_terminal() -> Callable[..., tuple[str, int]]:
+    """Call the command line as a person at a terminal does, who answers one question."""
+    return _at_terminal
+
+
+def _at_terminal(*arguments: str, answer: bytes, question: bytes = b"Approve?") -> tuple[str, int]:
+    """Return what a person sees who answers the first question, and the exit code."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "agentflow.cli.main", *arguments], stdin=theirs, stdout=theirs, stderr=theirs,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    asked = False
+    while True:
+        try:
+            seen += os.read(ours, 4096)
+        except OSError:  # the terminal's other side is closed
+            break
+        if question in seen and not asked:
+            asked = True
+            os.write(ours, answer)
+    os.close(ours)
+    return seen.decode(), process.wait(timeout=60)

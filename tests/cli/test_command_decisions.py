@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import signal
-import subprocess
-import sys
 
 
 def waiting(agentflow):
@@ -52,14 +48,14 @@ def test_a_waiting_run_that_is_resumed_without_a_decision_waits_on(project, agen
     assert "agentflow approve" in said.out
 
 
-def test_a_person_at_the_terminal_is_asked_right_away(project):
+def test_a_person_at_the_terminal_is_asked_right_away(project, at_terminal):
     said, code = at_terminal("run", "asks", answer=b"y\n")
     assert code == 0
     assert "Approve?" in said
     assert "hello you" in said
 
 
-def test_a_person_who_just_presses_enter_decides_later(project, agentflow):
+def test_a_person_who_just_presses_enter_decides_later(project, agentflow, at_terminal):
     said, code = at_terminal("run", "asks", answer=b"\n")
     assert code == 6
     assert "hello you" not in said
@@ -80,25 +76,3 @@ def test_a_cancelled_run_is_resumed_where_it_stood(project, start, agentflow):
     assert said.code == 0
     assert "a tool that prints" not in said.err  # the finished step is not called again
     assert "✔ succeeded" in said.out
-
-
-def at_terminal(*arguments: str, answer: bytes) -> tuple[str, int]:
-    """Return what a person sees who answers the first question, and the exit code."""
-    ours, theirs = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "agentflow.cli.main", *arguments], stdin=theirs, stdout=theirs, stderr=theirs,
-        env={**os.environ, "TERM": "xterm", "COLUMNS": "100"},
-    )  # fmt: skip
-    os.close(theirs)
-    seen = b""
-    asked = False
-    while True:
-        try:
-            seen += os.read(ours, 4096)
-        except OSError:  # the terminal's other side is closed
-            break
-        if b"Approve?" in seen and not asked:
-            asked = True
-            os.write(ours, answer)
-    os.close(ours)
-    return seen.decode(), process.wait(timeout=60)

@@ -9,7 +9,7 @@ import re
 def test_a_file_that_holds_is_told_in_one_line(project, agentflow):
     said = agentflow("validate")
     assert said.code == 0
-    assert said.out == "workflows.yaml: ok (8 workflows, 10 steps, 1 guardrail, 0 models, 0 worlds)\n"
+    assert said.out == "workflows.yaml: ok (12 workflows, 18 steps, 1 guardrail, 0 models, 0 worlds)\n"
 
 
 def test_every_mistake_stands_on_its_line_with_file_line_and_column(project, agentflow):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from agentflow.core.errors import InvalidInputError, RunCancelledError, RunHeldError
-from agentflow.execution.context import Event
+from agentflow.execution.events import Event
 from agentflow.workflow.worker import Worker
 
 WORK = """

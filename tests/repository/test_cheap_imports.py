@@ -11,7 +11,7 @@ import agentflow
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {"torch", "langgraph", "mujoco", "sqlmodel", "sqlalchemy", "av", "langchain_core", "xllamacpp"}
-SDK = {"Agentflow", "Event", "RunResult"}
+SDK = {"Agentflow", "RunResult"}
 """The names that run something, and therefore need the store."""
 
 TELL = """\
