@@ -38,7 +38,7 @@ from agentflow.workflow.inputs import resolve_inputs
 from agentflow.workflow.planning import plan_step
 from agentflow.workflow.rerun import DEFINITION, RerunPlan
 from agentflow.workflow.results import KEPT_ITEMS, Results
-from agentflow.workflow.schema import Workflow
+from agentflow.workflow.schema import Workflow, definition
 from agentflow.workflow.steps import Step
 from agentflow.workflow.workshop import PROJECT_SCOPE, Workshop
 
@@ -218,12 +218,11 @@ class Runner:
         record = store.get_run(run_id)
         folder = self._folder(run_id)
         scope = f"run:{run_id}"
-        definition = self.workflow.model_dump(mode="json", by_alias=True)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             before = last_span(folder / TRACE_NAME) if resumed else None
             # Again when the run goes on: who began it may have died before, or on another machine.
-            (folder / DEFINITION).write_text(json.dumps(definition))
+            (folder / DEFINITION).write_text(json.dumps(definition(self.workflow)))
             tracer = start_tracing(run_id, folder, exporters=shop.exporters, secrets=shop.secret_values())
         except OSError as error:
             refused = StorageError("the run's folder", str(folder), error)
