@@ -4,8 +4,8 @@
     python tests/chaos --seed 1 --only gate/0-committed-17
 
 Each trial is a run in processes of its own, forks of this one, that SIGKILL ends: at each commit of the undisturbed run
-(``--sides one``: before and after it in turns; ``all``: where it begins, before, and after it), and at random moments
-until there were ``--kills`` of those. Prints its figures as JSON; exits with 1 where something did not hold.
+(``--sides one``: before or after it in turns; ``all``: at each moment of any kind, see ``moments.py``), and at random
+moments until there were ``--kills`` of those. Prints its figures as JSON; exits with 1 where something did not hold.
 """
 
 from __future__ import annotations
@@ -18,16 +18,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from campaign import Campaign, Figures, conduct, report
-from moments import COMMITS
+from campaign import SIDES, Campaign, Figures, conduct, report
 from rivals import SCENES, play
 from works import WORKS
 
 # Imported before any fork: each would import it again.
 import agentflow.workflow.checkpoints
 import agentflow.workflow.compiler  # noqa: F401
-
-SIDES = {"none": [], "one": ["one"], "all": list(COMMITS)}
 
 
 def main() -> int:
@@ -48,7 +45,7 @@ def main() -> int:
                 print(life, file=sys.stderr)
             figures.add(planned, done, asked.seed)
         else:
-            figures = conduct(campaign, asked.kills, SIDES[asked.sides], asked.jobs)
+            figures = conduct(campaign, asked.kills, asked.sides, asked.jobs)
         said = json.dumps(report(campaign, figures, began_s), indent=2)
     print(said)
     if asked.out:
@@ -59,7 +56,9 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python tests/chaos", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--kills", type=int, default=300, help="how many at random moments")
-    parser.add_argument("--sides", choices=SIDES, default="one", help="of each commit")
+    parser.add_argument(
+        "--sides", choices=SIDES, default="one", help="at which moments of the undisturbed run"
+    )
     parser.add_argument("--works", default=",".join(WORKS), help="which workflows")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--jobs", type=int, default=2, help="processes side by side")

@@ -64,6 +64,7 @@ def at_the_end(
     yield from _book(records)
     yield from _differ("steps", records.steps(), reference.steps)
     yield from _differ("verdicts and scores", records.found(), reference.found)
+    yield from _once_each(records)
     if same_questions:
         yield from _differ("questions", _questions(records), reference.questions)
     yield from _decisions(records)
@@ -95,20 +96,13 @@ def _calls(records: Records, reference: Reference, kills: int) -> Iterator[str]:
 
 
 def _book(records: Records) -> Iterator[str]:
-    """Nothing is held, a lost hold is booked whole, each scope has spent what its holds say, and no less than is real."""
+    """Nothing is held, a lost hold is booked whole, a scope has spent what its holds say, and no less than is real."""
     for hold in records.tables["ledger_holds"]:
         if hold["state"] == "held":
             yield f"hold {hold['key']} is open"
         elif hold["state"] == "lost" and hold["booked"] != hold["reserved"]:
             yield f"hold {hold['key']} was lost, and {hold['booked']} of {hold['reserved']} are booked"
-    parents = {scope["id"]: scope["parent"] for scope in records.tables["ledger_scopes"]}
-    sums: Counter[tuple[str, str]] = Counter()
-    for hold in records.tables["ledger_holds"]:
-        scope: str | None = hold["scope"]
-        while scope is not None:
-            for name in _PAID:
-                sums[scope, name] += json.loads(hold["booked"] or "{}").get(name, 0)
-            scope = parents[scope]
+    sums = _booked_in(records)
     for scope in records.tables["ledger_scopes"]:
         for name in _PAID:
             if (scope[f"held_{name}"], scope[f"spent_{name}"]) != (0, sums[scope["id"], name]):
@@ -120,6 +114,31 @@ def _book(records: Records) -> Iterator[str]:
     for name, amount in real.items():
         if amount > spent[name]:
             yield f"{amount} {name} were really spent, and {spent[name]} are on the books"
+
+
+def _booked_in(records: Records) -> Counter[tuple[str, str]]:
+    """Return what the holds of each scope, and of all below it, are booked with, by scope and dimension."""
+    parents = {scope["id"]: scope["parent"] for scope in records.tables["ledger_scopes"]}
+    sums: Counter[tuple[str, str]] = Counter()
+    for hold in records.tables["ledger_holds"]:
+        scope: str | None = hold["scope"]
+        while scope is not None:
+            for name in _PAID:
+                sums[scope, name] += json.loads(hold["booked"] or "{}").get(name, 0)
+            scope = parents[scope]
+    return sums
+
+
+def _once_each(records: Records) -> Iterator[str]:
+    """Each verdict and score of a step is kept once, and each place of a step has one row."""
+    for table in ("verdicts", "scores"):
+        kept = Counter(row["step_key"] for row in records.tables[table])
+        for step in records.tables["steps"]:
+            if kept[step["key"]] != (own := len(json.loads(step["envelope"])[table])):
+                yield f"{step['path']}: {kept[step['key']]} {table} are kept of {own}"
+    for place, rows in Counter((row["path"], row["iteration"]) for row in records.tables["steps"]).items():
+        if rows > 1:
+            yield f"step {' '.join(place)} has {rows} rows"
 
 
 def _decisions(records: Records) -> Iterator[str]:

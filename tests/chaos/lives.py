@@ -1,4 +1,4 @@
-"""Lives: processes that begin a run or go on with it, each a fork of one that has everything imported and nothing open."""
+"""Lives: processes that begin a run or go on with it, forks of one that has all imported and nothing open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands in the store of a killed project, read without opening it: recovering the file is the next life's task."""
+"""What stands in the store of a killed project, read from a copy: to recover the file is the next life's task."""
 
 from __future__ import annotations
 

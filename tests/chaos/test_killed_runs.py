@@ -27,7 +27,8 @@ def test_a_run_killed_at_each_of_its_commits_and_at_random_moments_pays_for_noth
     figures = chaos("--kills", "300", "--sides", "one")
     assert figures["violations_shown"] == []
     assert figures["random_kills"] >= 300
-    assert figures["boundary_kills"] >= 250  # as many as the undisturbed runs commit
+    assert figures["boundary_kills"] >= 250  # the undisturbed runs commit about so often
+    assert figures["missed_moments"] <= 10
     assert set(figures["kills_by_phase"]) == PHASES
     assert set(figures["kills_by_workflow"]) == WORKS
     assert figures["repeated_calls"] > 20  # kills did hit paid work

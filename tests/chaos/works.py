@@ -71,7 +71,8 @@ workflows:
       - {id: one, use: t.pay, with: {name: a}}
       - {id: two, use: t.pay_in_a_thread, with: {name: "${{ steps.one.output.name }}b"}}
       - {id: never, if: "1 > 2", use: t.pay, with: {name: never}}
-      - {id: best, evaluate: {over: "[steps.one.output, steps.two.output]", scorers: {size: s.size}, select: {by: size}}}
+      - id: best
+        evaluate: {over: "[steps.one.output, steps.two.output]", scorers: {size: s.size}, select: {by: size}}
       - {id: three, use: t.pay, with: {name: "${{ steps.best.output.best.name }}c"}, budget: {tokens: 5000}}
     outputs: {name: "${{ steps.three.output.name }}"}
 """
