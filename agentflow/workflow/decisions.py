@@ -15,10 +15,6 @@ from agentflow.workflow.steps import Step
 
 DECISIONS = ("approve", "reject")
 SHORTEST_DIGEST = 8
-ENDED = (
-    RunStatus.SUCCEEDED, RunStatus.DEGRADED, RunStatus.REFUSED, RunStatus.EXHAUSTED, RunStatus.FAILED,
-    RunStatus.CANCELLED,
-)  # fmt: skip
 
 
 def require_waiting(record: RunRecord) -> None:
@@ -89,13 +85,13 @@ def cancel(store: Store, record: RunRecord) -> None:
     Raises:
         InvalidInputError: it has ended already.
     """
-    if record.status in ENDED:
-        raise InvalidInputError(f"run {record.id}", f"status '{record.status}'", "a run that has not ended")
-    store.request_cancel(record.id)
+    if not store.request_cancel(record.id):
+        status = store.get_run(record.id).status
+        raise InvalidInputError(f"run {record.id}", f"status '{status}'", "a run that has not ended")
     try:
-        lease = store.claim_run(record.id)
+        lease = store.claim_run(record.id, seen=record)
     except RunHeldError:
-        return  # its process looks out for the request
+        return  # its process looks out for the request, or has ended it by now
     try:
         error = RunCancelledError(record.id, "`agentflow cancel`")
         store.finish_run(record.id, RunStatus.CANCELLED, error=error, lease=lease)

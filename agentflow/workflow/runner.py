@@ -25,13 +25,12 @@ from agentflow.execution.context import RunContext
 from agentflow.execution.events import Event, Listener, RunFinished, RunStarted, Waiting, nobody, told
 from agentflow.execution.step import perform
 from agentflow.guard.manifest import manifest
-from agentflow.store.leases import Lease
+from agentflow.store.leases import ENDED, Lease
 from agentflow.store.records import ApprovalRecord, RunRecord
 from agentflow.tracing.read import last_span
 from agentflow.tracing.tracer import TRACE_NAME, start_tracing
 from agentflow.workflow.approvals import raised_caps
 from agentflow.workflow.bodies import begin_call, end_call
-from agentflow.workflow.decisions import ENDED
 from agentflow.workflow.expressions import Secrets
 from agentflow.workflow.frames import Frame, guard_of
 from agentflow.workflow.inputs import resolve_inputs
@@ -132,7 +131,7 @@ class Runner:
             RunHeldError: another process is at work on it.
         """
         self.require_resumable(record)
-        lease = self.workshop.store.claim_run(record.id, fence=record.fence)
+        lease = self.workshop.store.claim_run(record.id, seen=record)
         self.seed = record.seed
         return lease
 

@@ -187,6 +187,7 @@ def film(*, call: Call) -> dict[str, Any]:
 """
 
 
+@pytest.mark.parametrize("store_url", [None])  # the disk that is full is this machine's
 def test_a_full_disk_while_a_video_is_written_is_one_clear_error_on_record(bench: Any) -> None:
     bench.write("- {id: one, use: t.first}\n- {id: two, use: t.film}", tools=FILM)
     limited = "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (1_500_000, 1_500_000))\n" + MAIN
