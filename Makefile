@@ -17,7 +17,7 @@ ALL := $(VENV)/.installed-worlds-dev-langchain-local-llm-postgres
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test check bench schema clean
+.PHONY: help demo test check bench chaos schema clean
 
 help:
 	@echo "make demo    install what the demo needs, then plan, check, predict and draw one push"
@@ -25,6 +25,7 @@ help:
 	@echo "make test    install everything, then run all tests with branch coverage"
 	@echo "make check   what needs no run of the program: ruff, mypy, import-linter, schema freshness"
 	@echo "make bench   the benchmarks; each prints its figures as JSON"
+	@echo "make chaos   kill runs more than 2,000 times, and see that nothing was lost or paid twice"
 	@echo "make schema  write schemas/workflows.schema.json again"
 	@echo "make clean   remove .venv and caches; runs (.agentflow) stay"
 
@@ -44,6 +45,9 @@ check: $(ALL)
 
 bench: $(ALL)
 	@set -e; for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script"; done
+
+chaos: $(ALL)
+	$(BIN)/python tests/chaos --sides all --kills 1000 --out benchmarks/results/chaos.json
 
 schema: $(ALL)
 	$(BIN)/python -m agentflow.workflow.json_schema

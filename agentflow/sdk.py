@@ -285,10 +285,9 @@ class Agentflow:
             InvalidInputError: a step before ``from_step`` has changed since, or did not end well.
         """
         record = self.get(run_id)
-        workflow = self._shop.project.file.workflow(record.workflow)
-        return RerunPlan.of(
-            self._shop.store, record, workflow, from_step, self._shop.folder / "runs" / run_id
-        )
+        file, folder = self._shop.project.file, self._shop.folder / "runs" / run_id
+        workflow, digest = file.workflow(record.workflow), file.digest(record.workflow)
+        return RerunPlan.of(self._shop.store, record, workflow, digest, from_step, folder)
 
     def rerun(self, run_id: str, from_step: str, *, listener: Listener | None = None) -> RunResult:
         """Run again from a step of an earlier run, as a new run that takes over what stood before that step.

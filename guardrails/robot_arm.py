@@ -1,5 +1,7 @@
 """The robot arm's guardrails: places that neither the arm nor anything it pushes may come to."""
 
+from typing import Any
+
 import numpy as np
 
 from agentflow import Rollout, Subject, Verdict, guardrail
@@ -8,24 +10,24 @@ from agentflow.worldmodel.worlds.tabletop import scene, task
 
 @guardrail(hooks=["action", "predicted_state"])
 def keep_out(subject: Subject, zone: str, margin_m: float = 0.005) -> Verdict:
-    """Deny a tip path that sweeps through the zone, and a prediction in which anything comes too near it.
-
-    Before the prediction the commanded path is checked, between its points too; afterwards the edge of every body
-    at every predicted step. How likely a touch is, given the uncertainty, is the scorer `collision_risk`'s business.
-    """
-    rollout = subject.value.get("rollout")
-    if rollout is None:
-        state = scene.encode_scene(subject.value["scene"])
-        gap, what = (
-            swept_gap(state, np.asarray(subject.value["actions"], float), index_of(zone)),
-            "the commanded path",
-        )
-    else:
-        gap, what = predicted_gap(rollout, index_of(zone)), "a body or the tip"
+    """Deny a tip path that sweeps through the zone, and a prediction in which anything comes too near it."""
+    gap, what = gap_to(index_of(zone), subject.value)
     seen = {"gap_m": round(gap, 4), "margin_m": margin_m}
     if gap < margin_m:
         return Verdict.deny(f"{what} comes within {gap * 100:.1f} cm of the {zone}", **seen)
     return Verdict.allow(f"{what} stays {gap * 100:.1f} cm clear of the {zone}", **seen)
+
+
+def gap_to(other: int, value: dict[str, Any]) -> tuple[float, str]:
+    """Return the smallest gap (m) to a body, and of what.
+
+    Before the prediction the commanded path is checked, between its points too; afterwards the edge of every body
+    at every predicted step. How likely a touch is, given the uncertainty, is the scorer `collision_risk`'s business.
+    """
+    if (rollout := value.get("rollout")) is not None:
+        return predicted_gap(rollout, other), "a body or the tip"
+    state = scene.encode_scene(value["scene"])
+    return swept_gap(state, np.asarray(value["actions"], float), other), "the commanded path"
 
 
 def index_of(zone: str) -> int:

@@ -60,6 +60,13 @@ def store_url(request: pytest.FixtureRequest) -> str | None:
     return None if request.param == "sqlite" else request.getfixturevalue("postgresql_url")
 
 
+@pytest.fixture
+def project_database(store_url: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has every project keep its records in ``store_url``, also those that other processes open."""
+    if store_url is not None:
+        monkeypatch.setenv("DATABASE_URL", store_url)
+
+
 @contextmanager
 def schema_of(server: str) -> Iterator[str]:
     """Make an empty schema, and drop it at the end."""

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from agentflow.agent import goals
+from agentflow.agent.answering import Question, answer
+from agentflow.agent.conversation import Conversation
 from agentflow.agent.goals import Goal, Place, Thing
 from agentflow.agent.planner import PlanRequest, Proposal
-from agentflow.core.amounts import Amounts
-from agentflow.core.errors import GoalNotUnderstoodError, InvalidInputError, ModelError
-from agentflow.core.protocols import Call, ChatModel, Completion, Message
-from agentflow.core.records import Envelope, Hook
+from agentflow.core.errors import GoalNotUnderstoodError, InvalidInputError
+from agentflow.core.protocols import Message
 from agentflow.worldmodel.contract import Floats
 
-MAX_TOKENS = 1024
-"""Of one answer, where the file does not say."""
 MAX_ANSWERS = 4
 """How often a model may answer in one round: tool calls and answers that do not hold count."""
 
@@ -67,28 +65,19 @@ _ROLE = (
 
 @dataclass
 class ModelProposer:
-    """A language model proposes; its chats pass the envelope as the agent's own calls.
+    """A language model proposes; its chats pass the envelope as the agent's own calls."""
 
-    ``call`` is `Planner.call`; ``run_tool`` performs one of the agent's tools by name.
-    """
-
-    chat: ChatModel
-    provider: str
+    talk: Conversation
     place: Callable[[Floats], Place]
     make_push: Callable[[Floats, str, tuple[float, float], int], Floats]
-    max_tokens: int = MAX_TOKENS
-    tools: list[dict[str, Any]] = field(default_factory=list)
-    call: Callable[..., Any] | None = None
-    run_tool: Callable[[str, dict[str, Any], str], Any] | None = None
-    tracer: Any = None
-    _count: int = 0
 
     async def propose(self, request: PlanRequest, state: Floats, violations: list[str]) -> Proposal:
         """Return the model's goal and pushes, checked against the table.
 
         Raises:
             GoalNotUnderstoodError: the model says that the request has no meaning here.
-            ModelError: its endpoint failed, or its answers do not hold.
+            InnerCallError: its endpoint failed, or the budget has no room.
+            ModelError: its answers do not hold.
         """
         place = self.place(state)
         messages = [
@@ -98,105 +87,39 @@ class ModelProposer:
         if violations:
             told = "\n".join(f"- {text}" for text in dict.fromkeys(violations[-6:]))
             messages.append(Message(role="user", content=f"These were refused; propose others:\n{told}"))
-        problem = ""
-        for _ in range(MAX_ANSWERS):
-            completion, problem = await self._complete(messages)
-            if completion is None:
-                messages.append(Message(role="user", content=f"That was no answer: {problem}. Answer again."))
-                continue
-            if completion.tool_calls:
-                problem = "a call of a tool"
-                messages += await self._use_tools(completion)
-                continue
-            try:
-                return self._proposal(completion.data, request, state, place)
-            except (ValidationError, InvalidInputError) as error:
-                problem = _first_problem(error)
-                messages += [
-                    Message(role="assistant", content=completion.text),
-                    Message(role="user", content=f"That does not hold: {problem}. Answer again."),
-                ]
-        raise ModelError(self.chat.name, f"{MAX_ANSWERS} answers that do not hold, the last: {problem}",
-                         "Use a stronger model, or say the goal more plainly.")  # fmt: skip
-
-    async def _complete(self, messages: list[Message]) -> tuple[Completion | None, str]:
-        """Return the model's answer, or None and what was wrong with one that was paid for and says nothing."""
-        if self.call is None:
-            raise ModelError(
-                self.chat.name, "is not bound to a step", "This is a defect of agentflow: report it."
-            )
-        schema = _Answer.model_json_schema()
-        self._count += 1
-
-        async def body(ticket: Call, given: dict[str, Any]) -> dict[str, Any]:
-            asked = _messages(given)
-            try:
-                with self.tracer.chat(
-                    self.chat.name, provider=self.provider, messages=asked, max_tokens=self.max_tokens
-                ) as span:
-                    completion = await self.chat.complete(
-                        asked, schema=schema, tools=self.tools, max_tokens=self.max_tokens
-                    )
-                    span.completion(completion)
-            except ModelError as error:
-                ticket.meter.charge(error.spent)
-                if error.retryable and error.spent != Amounts():
-                    return {"problem": error.problem}
-                raise
-            ticket.meter.charge(completion.usage)
-            return {"completion": completion.model_dump(mode="json")}
-
-        envelope: Envelope = await self.call(
-            f"chat[{self._count}]",
-            f"chat {self.chat.name}",
-            {
-                "messages": [message.model_dump(mode="json") for message in messages],
-                "max_tokens": self.max_tokens,
-            },
-            body,
-            estimate=lambda given: self.chat.estimate(
-                _messages(given), self.max_tokens, schema=schema, tools=self.tools
-            ),
-            before=Hook.TOOL_ARGS,
-            after=Hook.TOOL_RESULT,
-            attempts=1,
+        question = Question(
+            messages,
+            _Answer.model_json_schema(),
+            lambda data: self._proposal(data, request, state, place),
+            MAX_ANSWERS,
+            "Use a stronger model, or say the goal more plainly.",
         )
-        if "problem" in envelope.output:
-            return None, str(envelope.output["problem"])
-        return Completion.model_validate(envelope.output["completion"]), ""
-
-    async def _use_tools(self, completion: Completion) -> list[Message]:
-        answers = [Message(role="assistant", content=completion.text, tool_calls=completion.tool_calls)]
-        for index, wanted in enumerate(completion.tool_calls):
-            text = "no tools here"
-            if self.run_tool is not None:  # a model may give two calls one id: their places differ
-                text = await self.run_tool(wanted.name, wanted.arguments, f"{self._count}.{index}")
-            answers.append(Message(role="tool", content=text, tool_call_id=wanted.id))
-        return answers
+        proposal: Proposal = await answer(self.talk, question)
+        return proposal
 
     def _proposal(self, data: Any, request: PlanRequest, state: Floats, place: Place) -> Proposal:
-        answer = _Answer.model_validate(data)
-        if not answer.understood:
+        wanted = _wanted(data)
+        if not wanted.understood:
             raise GoalNotUnderstoodError(
-                request.sentence, f"the model says: {answer.reason}.", goals.UNDERSTOOD
+                request.sentence, f"the model says: {wanted.reason}.", goals.UNDERSTOOD
             )
         names = {thing.name: thing for thing in place.things}
-        for name in (answer.body, *answer.avoid):
+        for name in (wanted.body, *wanted.avoid):
             if name not in names:
                 raise InvalidInputError("body", f"'{name}'", ", ".join(names))
-        body = names[answer.body]
+        body = names[wanted.body]
         if not body.movable:
             raise InvalidInputError("body", f"'{body.name}', which must not be touched", "another one")
         always = [thing.name for thing in place.things if not thing.movable]
-        avoid = tuple(dict.fromkeys(name for name in (*answer.avoid, *always) if name != body.name))
+        avoid = tuple(dict.fromkeys(name for name in (*wanted.avoid, *always) if name != body.name))
         goal = Goal(
-            sentence=request.sentence, body=body.name, place=(answer.x_m, answer.y_m), start=body.at,
+            sentence=request.sentence, body=body.name, place=(wanted.x_m, wanted.y_m), start=body.at,
             relation="as the model understood it", avoid=avoid,
         )  # fmt: skip
         goals.check_place(goal, place)
         return Proposal(
             goal,
-            tuple(self._seed(index, push, body, request, state) for index, push in enumerate(answer.pushes)),
+            tuple(self._seed(index, push, body, request, state) for index, push in enumerate(wanted.pushes)),
         )
 
     def _seed(
@@ -205,18 +128,16 @@ class ModelProposer:
         angle, length = math.radians(push.heading_degrees), push.distance_cm / 100
         end = (body.at[0] + length * math.cos(angle), body.at[1] + length * math.sin(angle))
         actions = self.make_push(state, body.name, end, request.horizon_steps)
-        return f"{self.chat.name} #{index + 1}", np.asarray(actions, np.float32), push.why
+        return f"{self.talk.chat.name} #{index + 1}", np.asarray(actions, np.float32), push.why
 
 
-def _messages(given: dict[str, Any]) -> list[Message]:
-    return [Message.model_validate(message) for message in given["messages"]]
-
-
-def _first_problem(error: ValidationError | InvalidInputError) -> str:
-    if isinstance(error, InvalidInputError):
-        return str(error)
-    first = error.errors(include_url=False)[0]
-    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+def _wanted(data: Any) -> _Answer:
+    try:
+        return _Answer.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InvalidInputError(where, repr(first["input"])[:60], first["msg"]) from None
 
 
 def _table(place: Place, request: PlanRequest) -> str:

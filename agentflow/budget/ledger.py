@@ -23,14 +23,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from agentflow.core.amounts import DIMENSIONS, UNLIMITED, Amounts
+from agentflow.core.amounts import DIMENSIONS, NOTHING, UNLIMITED, Amounts
 from agentflow.core.errors import BudgetExceededError, InvalidInputError, UnknownNameError
 from agentflow.store import ledger_rows as rows
 from agentflow.store.leases import Lease
 from agentflow.store.store import Store, now_ms
 
 _CEILING = Amounts.unlimited()
-_NOTHING = Amounts()
 # The largest number that the database holds: it fits under no cap, so it is refused as too much.
 _TOO_MUCH = Amounts(**dict.fromkeys(DIMENSIONS, 2 * UNLIMITED - 1))
 
@@ -158,7 +157,7 @@ class Ledger:
         if chain is None:
             with self._store.database.read() as connection:
                 chain = self._chain(connection, scope)
-        return Hold(id="", key=key, scopes=chain, amounts=Amounts())
+        return Hold(id="", key=key, scopes=chain, amounts=NOTHING)
 
     def settle(self, hold: Hold, actual: Amounts, transaction: Connection | None = None) -> Settlement:
         """Book what was really used, and give back the rest of the hold. A second time changes nothing.
@@ -180,7 +179,7 @@ class Ledger:
 
     def left(self, scope: str) -> Amounts:
         """Return what may still be reserved in a scope, given it and all scopes above it."""
-        with self._store.database.read() as connection:
+        with self._store.database.read(snapshot=True) as connection:
             return self._left(connection, self._chain(connection, scope))
 
     def usage(self, scope: str) -> Usage:
@@ -221,14 +220,14 @@ class Ledger:
         return Settlement(booked=booked, overrun=overrun)
 
     def _book(self, connection: Connection, hold: Hold, actual: Amounts) -> Settlement:
-        if actual.first_above(_NOTHING) is None:
+        if actual.first_above(NOTHING) is None:
             return Settlement(booked=actual, overrun=actual)
         self._lock(connection, hold.scopes)
         if rows.spend_in_scopes(connection, hold.scopes, _within_64_bits(actual)):
-            return Settlement(booked=actual, overrun=_NOTHING)
+            return Settlement(booked=actual, overrun=NOTHING)
         overrun = actual.minus(self._left(connection, hold.scopes))
         booked = actual.minus(overrun)
-        rows.book_in_scopes(connection, hold.scopes, _NOTHING, booked)
+        rows.book_in_scopes(connection, hold.scopes, NOTHING, booked)
         return Settlement(booked=booked, overrun=overrun)
 
     def _closed_before(self, connection: Connection, hold: Hold, actual: Amounts) -> Settlement:

@@ -120,16 +120,15 @@ def open_records(file: str) -> Iterator[tuple[Store, Path]]:
     from agentflow.core.errors import InvalidInputError
     from agentflow.store.store import DATABASE_NAME, DATABASE_VARIABLE, Store
 
-    url = os.environ.get(DATABASE_VARIABLE)
     path = Path(file)
     base = (path if path.is_dir() else path.parent).resolve() / ".agentflow"
-    if url is None and not (base / DATABASE_NAME).exists():
+    if not (os.environ.get(DATABASE_VARIABLE) or (base / DATABASE_NAME).exists()):
         raise InvalidInputError(
             "project",
             f"no runs beside {file}",
             "a project in which `agentflow run` was used (--file names it)",
         )
-    store = Store.open(base, url)
+    store = Store.of_project(base)
     try:
         yield store, base
     finally:

@@ -56,3 +56,6 @@ class Amounts(BaseModel):
     def unlimited(cls) -> Self:
         """Return amounts that no sum of real calls passes."""
         return cls(**dict.fromkeys(DIMENSIONS, UNLIMITED))
+
+
+NOTHING = Amounts()

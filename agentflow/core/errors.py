@@ -308,16 +308,23 @@ class StorageError(RunError):
 class RunHeldError(RunError):
     """A run belongs to one process at a time, and another one has it.
 
-    ``holder`` is that process as ``host:pid:start:id``; times are UTC milliseconds.
+    ``holder`` is that process as ``host:pid:start:id``, empty where it has given the run back; times are UTC
+    milliseconds.
     """
 
     def __init__(self, run_id: str, holder: str, until_ms: int, renewed_ms: int) -> None:
         self.run_id, self.holder, self.until_ms, self.renewed_ms = run_id, holder, until_ms, renewed_ms
-        super().__init__(
-            f"run {run_id} is held by {_process(holder)}, which last said so at {_clock(renewed_ms)}. "
-            f"Follow it (agentflow show {run_id}) or end it (agentflow cancel {run_id}); once that process is "
-            f"dead, agentflow resume {run_id} takes over, from another machine after {_clock(until_ms)}."
-        )
+        if holder:
+            super().__init__(
+                f"run {run_id} is held by {_process(holder)}, which last said so at {_clock(renewed_ms)}. "
+                f"Follow it (agentflow show {run_id}) or end it (agentflow cancel {run_id}); once that process is "
+                f"dead, agentflow resume {run_id} takes over, from another machine after {_clock(until_ms)}."
+            )
+        else:
+            super().__init__(
+                f"run {run_id} was taken by another process at the same time, which has given it back by now. "
+                f"See how it stands (agentflow show {run_id})."
+            )
 
 
 class LeaseLostError(RunError):

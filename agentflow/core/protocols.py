@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
-from agentflow.core.amounts import Amounts
+from agentflow.core.amounts import NOTHING, Amounts
 from agentflow.core.errors import BudgetExceededError
 from agentflow.core.records import Artifact
 
@@ -100,7 +101,7 @@ class Meter:
 
     def __init__(self, scope: str, cap: Amounts) -> None:
         self.scope, self.cap = scope, cap
-        self.spent = Amounts()
+        self.spent = NOTHING
 
     def require(self, amounts: Amounts) -> None:
         """Refuse, before any work, amounts that do not fit into what is left.
@@ -149,22 +150,22 @@ class Progress(Protocol):
         ...
 
 
-class Call(BaseModel):
+@dataclass(frozen=True)
+class Call:
     """What the envelope gives a tool beside its inputs: its hold, its seed, where to put files.
 
     A tool asks for it with a keyword-only parameter annotated ``Call``.
     """
 
-    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
-
     run_id: str
     step: str
     seed: int
-    meter: Any = Field(description="the hold, a Meter")
-    artifacts: Any = Field(description="an ArtifactStore")
-    progress: Any = Field(description="a Progress")
+    meter: Meter
+    """The hold."""
+    artifacts: ArtifactStore
+    progress: Progress
     scratch: Path
-    run: dict[str, Any] = Field(default_factory=dict)
+    run: Mapping[str, Any] = field(default_factory=dict)
     """``inputs`` and ``steps`` so far."""
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from agentflow.core.amounts import Amounts
+from agentflow.core.amounts import NOTHING, Amounts
 from agentflow.core.errors import RunError
 from agentflow.core.protocols import Call
 from agentflow.core.records import Envelope, GuardRecord, Hook, ScoreRecord, StepStatus
@@ -17,7 +17,7 @@ Rung = tuple[str, Callable[[dict[str, Any]], dict[str, Any]]]
 
 
 def _nothing(_: dict[str, Any]) -> Amounts:
-    return Amounts()
+    return NOTHING
 
 
 class InnerCallError(RunError):
@@ -63,7 +63,7 @@ class Notes:
     warnings: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class StepCall:
     """What is to be called, and all that has to happen around it.
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ class RunContext:
     """Returns a call with a body that gives a recorded answer; guardrails, budget and spans stay as they are."""
     resumed: bool = True
     """Whether the store may hold steps of this run that another process, or an earlier pass, left there."""
+    retries: bool = False
+    """Whether steps that failed before are tried again: the run had ended, and somebody wants it to go on."""
     recorded: set[tuple[str, str]] = field(default_factory=set)
     """The places (path, iteration) of the steps that this pass put on record."""
     holds: set[str] = field(default_factory=set)
@@ -60,6 +63,11 @@ class RunContext:
     limited: dict[str, bool] = field(default_factory=dict)
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set, and replaced by a new one, whenever a hold is settled."""
+
+    @cached_property
+    def scratch(self) -> Path:
+        """Where calls put what they do not keep."""
+        return self.folder / "scratch"
 
     @property
     def watched(self) -> bool:

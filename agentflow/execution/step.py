@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 from agentflow.budget.ledger import Hold, Settlement
-from agentflow.core.amounts import DIMENSIONS, Amounts
+from agentflow.core.amounts import DIMENSIONS, NOTHING, Amounts
 from agentflow.core.errors import (
     AgentflowError,
     BudgetExceededError,
@@ -47,6 +48,8 @@ from agentflow.execution.metering import CallMeter
 from agentflow.guard.engine import Checked
 from agentflow.store.store import now_ms
 
+NO_COST = Settlement(NOTHING, NOTHING)
+
 LARGEST_OUTPUT_CHARACTERS = 1_000_000
 """Of a step's output as JSON: state is copied into every checkpoint, so what is larger belongs into a file."""
 
@@ -55,13 +58,17 @@ WALL_HOLD_MS = 1_000
 larger hold would be booked by a crash, and leave the resumed run no time."""
 
 
+_STANDING = (StepStatus.CALLED, StepStatus.REFUSED)
+"""How a call that did not end well may have ended, for its record to stand whoever asks."""
+
+
 @dataclass
 class _Progress:
     """What has happened in one step so far."""
 
     digest: str = ""
     attempts: int = 0
-    usage: Amounts = field(default_factory=Amounts)
+    usage: Amounts = NOTHING
     verdicts: list[GuardRecord] = field(default_factory=list)
     scores: list[ScoreRecord] = field(default_factory=list)
     artifacts: list[Artifact] = field(default_factory=list)
@@ -156,10 +163,21 @@ class _Envelope:
         if found is None:
             return None
         digest, envelope = found
-        if envelope.status not in (StepStatus.CALLED, StepStatus.REFUSED) and not envelope.final:
-            return None  # what failed before is tried again
+        if not (envelope.final or envelope.status in _STANDING or self._failed_before(place, envelope)):
+            return None
         self.so_far.digest = digest
         return envelope
+
+    def _failed_before(self, place: tuple[str, str], envelope: Envelope) -> bool:
+        """Whether a failure stands that an earlier process left in a run which had not ended: it was paid for, too.
+
+        A step around it that is retried, or a person who has an ended run go on, tries it again.
+        """
+        context = self.context
+        if envelope.status is not StepStatus.FAILED or context.retries or place in context.recorded:
+            return False
+        context.recorded.add(place)
+        return True
 
     def _cached(self, inputs: dict[str, Any]) -> tuple[Any, Any] | None:
         """Return what an earlier call of the same thing with the same inputs gave, where the step takes that."""
@@ -205,11 +223,24 @@ class _Envelope:
             await asyncio.sleep(call.backoff_s * 2 ** (self.so_far.attempts - 1))
 
     async def _attempt(self, inputs: dict[str, Any]) -> tuple[Any, Any]:
+        """Wait for the resource that the call occupies, if any; its own time limit begins behind that."""
+        begin, wall_s = time.monotonic(), self._wall_left_s()
+        if not self.call.resource:
+            return await self._paid(inputs, begin, wall_s)
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout(wall_s):
+                    await stack.enter_async_context(self.context.resource(self.call.resource))
+            except TimeoutError as error:
+                raise self._out_of_time(wall_s or 0.0) from error
+            if wall_s is not None:
+                wall_s = max(0.001, wall_s - (time.monotonic() - begin))
+            return await self._paid(inputs, begin, wall_s)
+
+    async def _paid(self, inputs: dict[str, Any], begin: float, wall_s: float | None) -> tuple[Any, Any]:
         call = self.call
-        wall_s = self._wall_left_s()
         hold, inputs = await self._reserve(inputs, wall_s)
         meter = CallMeter(call.scope, hold.amounts)
-        begin = time.monotonic()
         try:
             made: list[Artifact] = []
             where = f"the output of {call.path}"
@@ -220,7 +251,7 @@ class _Envelope:
                 # what it used, or will be billed, beyond what it said is not known: so all of its hold
                 unknown = hold.amounts.model_copy(update={"wall_ms": 0}).minus(meter.spent)
                 meter.charge(unknown)
-            self._settle(hold, meter, begin, None)
+            self._settle(hold, meter, begin, error)
             raise
         settlement = self._settle(hold, meter, begin, (encoded, made))
         self._refuse_overrun(hold, settlement)
@@ -241,7 +272,7 @@ class _Envelope:
         if not _beside_wall(settlement.overrun):
             return
         over = settlement.overrun.model_copy(update={"wall_ms": 0})
-        if dimension := over.first_above(Amounts()):
+        if dimension := over.first_above(NOTHING):
             asked = getattr(hold.amounts, dimension)
             raise BudgetExceededError(
                 self.call.scope, dimension, asked + getattr(over, dimension), asked, asked
@@ -249,7 +280,7 @@ class _Envelope:
 
     async def _body(self, inputs: dict[str, Any], meter: CallMeter, wall_s: float | None) -> Any:
         context, call = self.context, self.call
-        ticket = Call.model_construct(  # of our own values: nothing in it is to be checked
+        ticket = Call(
             run_id=context.run_id,
             step=call.path,
             seed=context.seed,
@@ -258,25 +289,22 @@ class _Envelope:
             progress=lambda text, done=0, total=0: context.tell(
                 Progress(context.run_id, call.path, text, done, total)
             ),
-            scratch=context.folder / "scratch",
+            scratch=context.scratch,
             run=self._view,
         )
         limits = [limit for limit in (call.timeout_s, wall_s) if limit is not None]
         timer = asyncio.timeout(min(limits)) if limits else None
         try:
             if timer is None:
-                return await self._work(ticket, inputs)
+                return await call.body(ticket, inputs)
             async with timer:
-                return await self._work(ticket, inputs)
+                return await call.body(ticket, inputs)
         except TimeoutError as error:
             if timer is None or not timer.expired():  # its own
                 raise StepFailedError(call.path, error, retryable=True) from error
             meter.cut_off = True
             if wall_s is not None and wall_s == min(limits):
-                left_ms = round(wall_s * 1e3)
-                raise BudgetExceededError(
-                    call.scope, "wall_ms", left_ms + 1, left_ms, self._wall_cap_ms()
-                ) from error
+                raise self._out_of_time(wall_s) from error
             raise StepTimeoutError(call.path, min(limits)) from error
         except asyncio.CancelledError:
             meter.cut_off = True
@@ -285,12 +313,6 @@ class _Envelope:
             raise
         except Exception as error:
             raise StepFailedError(call.path, error, retryable=isinstance(error, OSError)) from error
-
-    async def _work(self, ticket: Call, inputs: dict[str, Any]) -> Any:
-        if not self.call.resource:
-            return await self.call.body(ticket, inputs)
-        async with self.context.resource(self.call.resource):
-            return await self.call.body(ticket, inputs)
 
     def _wall_left_s(self) -> float | None:
         """Return how long the step may take, or None where nothing limits it.
@@ -304,6 +326,10 @@ class _Envelope:
         if left <= 0:
             raise BudgetExceededError(self.call.scope, "wall_ms", 1, 0, self._wall_cap_ms())
         return left / 1e3
+
+    def _out_of_time(self, left_s: float) -> BudgetExceededError:
+        left_ms = round(left_s * 1e3)
+        return BudgetExceededError(self.call.scope, "wall_ms", left_ms + 1, left_ms, self._wall_cap_ms())
 
     def _wall_cap_ms(self) -> int:
         ledger = self.context.ledger
@@ -321,11 +347,11 @@ class _Envelope:
         key = f"{context.run_id}/{call.path}/{call.iteration}/{done.digest[:16]}/{done.attempts}"
         while True:
             amounts = call.estimate(inputs)
+            if not _beside_wall(amounts) and not (call.books_wall and context.wall_limited(call.scope)):
+                return context.ledger.nothing(call.scope, key), inputs  # time is booked when it has passed
             if call.books_wall:
                 amounts = amounts.plus(Amounts(wall_ms=wall_ms))
             settled = context.settled
-            if self._nothing_to_hold(amounts):
-                return context.ledger.nothing(call.scope, key), inputs
             try:
                 with context.tracer.reserve(call.scope) as span:
                     hold = context.ledger.reserve(call.scope, amounts, key, lease=context.lease)
@@ -345,12 +371,6 @@ class _Envelope:
                     inputs = (await self._check(call.before, changed)).value
                     done.given_up.append(name)
 
-    def _nothing_to_hold(self, amounts: Amounts) -> bool:
-        """Whether it is nothing but time, which no cap limits: that is booked when it has passed."""
-        if _beside_wall(amounts):
-            return False
-        return not amounts.wall_ms or not self.context.wall_limited(self.call.scope)
-
     def _held_by_others(self, error: BudgetExceededError) -> bool:
         """Whether calls that run beside this one hold what it lacks, and may give some of it back."""
         if error.dimension not in DIMENSIONS or not self.context.holds:
@@ -359,14 +379,15 @@ class _Envelope:
         return bool(held) and error.requested <= error.left + held
 
     def _settle(
-        self, hold: Hold, meter: CallMeter, begin: float, result: tuple[Any, list[Artifact]] | None
+        self, hold: Hold, meter: CallMeter, begin: float, result: tuple[Any, list[Artifact]] | BaseException
     ) -> Settlement:
-        """Book what was used; a result is kept in the same transaction, so that it is never paid for twice."""
+        """Book what was used; how it ended is kept in the same transaction, so that it is never paid for twice."""
         context, call, done = self.context, self.call, self.so_far
         spent = meter.spent
-        if call.books_wall:
-            spent = spent.plus(Amounts(wall_ms=round((time.monotonic() - begin) * 1e3)))
-        done.usage = done.usage.plus(spent)
+        if call.books_wall and (wall_ms := round((time.monotonic() - begin) * 1e3)):
+            spent = spent.plus(Amounts(wall_ms=wall_ms))
+        if spent is not NOTHING:
+            done.usage = done.usage.plus(spent)
         try:
             if not hold.id:
                 return self._book(hold, spent, result)
@@ -377,21 +398,40 @@ class _Envelope:
         finally:
             context.release(hold.id)
 
-    def _book(self, hold: Hold, spent: Amounts, result: tuple[Any, list[Artifact]] | None) -> Settlement:
-        context, done = self.context, self.so_far
+    def _book(
+        self, hold: Hold, spent: Amounts, result: tuple[Any, list[Artifact]] | BaseException
+    ) -> Settlement:
+        context = self.context
+        if not hold.id and spent is NOTHING:
+            self._keep(result, NO_COST, None)
+            return NO_COST
         with context.store.transaction(lease=context.lease) as transaction:
             settlement = context.ledger.settle(hold, spent, transaction)
-            if result is not None:
-                done.artifacts += result[1]
-                self._put(self._called(result[0], settlement), transaction)
-                done.paid = True
+            self._keep(result, settlement, transaction)
         return settlement
+
+    def _keep(
+        self, result: tuple[Any, list[Artifact]] | BaseException, settlement: Settlement, transaction: Any
+    ) -> None:
+        """Put on record how the call ended, together with what it cost."""
+        done = self.so_far
+        if not isinstance(result, BaseException):
+            done.artifacts += result[1]
+            self._put(self._called(result[0], settlement), transaction)
+            done.paid = True
+        elif self._is_the_end(result):
+            done.recorded = self._failure(result)
+            self._put(done.recorded, transaction)
 
     def _called(self, output: Any, settlement: Settlement) -> Envelope:
         """Return what is recorded with the settlement: the outcome itself where nothing is left to be found."""
         call = self.call
         to_guard = call.after is not None and call.guards is not None and call.guards.at(call.after)
-        if to_guard or call.score is not None or settlement.overrun != Amounts():
+        if (
+            to_guard
+            or call.score is not None
+            or (settlement.overrun is not NOTHING and settlement.overrun != NOTHING)
+        ):
             return self._envelope(StepStatus.CALLED, output, None)
         status = StepStatus.DEGRADED if self._rungs() else StepStatus.OK
         self.so_far.recorded = self._envelope(status, output, None)
@@ -420,7 +460,17 @@ class _Envelope:
             reused=done.reused,
         )
 
+    def _is_the_end(self, error: BaseException) -> bool:
+        """Whether the step fails with an attempt's error: it waits for nobody, and there is no further attempt."""
+        if isinstance(error, WaitingError | LeaseLostError) or not isinstance(error, Exception):
+            return False
+        retryable = isinstance(error, AgentflowError) and error.retryable
+        return not retryable or self.so_far.attempts >= self.call.attempts
+
     def _failed(self, error: Exception) -> Envelope:
+        return self.so_far.recorded or self._record(self._failure(error))
+
+    def _failure(self, error: BaseException) -> Envelope:
         match error:
             case BudgetExceededError():
                 status = StepStatus.EXHAUSTED
@@ -431,11 +481,10 @@ class _Envelope:
             case _:
                 status = StepStatus.FAILED
         wrapped = error if isinstance(error, AgentflowError) else StepFailedError(self.call.path, error)
-        return self._record(self._envelope(status, None, wrapped))
+        return self._envelope(status, None, wrapped)
 
     def _record(self, envelope: Envelope) -> Envelope:
-        with self.context.store.transaction(lease=self.context.lease) as transaction:
-            self._put(envelope, transaction)
+        self._put(envelope, None)
         return envelope
 
     def _put(self, envelope: Envelope, transaction: Any) -> None:
@@ -449,6 +498,7 @@ class _Envelope:
             envelope,
             started_ms=self.started_ms,
             cache_key=self.so_far.cache_key,
+            lease=self.context.lease,
             transaction=transaction,
         )
 

@@ -81,10 +81,14 @@ class GuardEngine:
         self._digest = digest
         self._observe = observe
         self._seconds = check_seconds
+        self._at: dict[str, list[Guard]] = {}
+        for guard in self.guards:
+            for hook in dict.fromkeys(guard.hooks):
+                self._at.setdefault(hook, []).append(guard)
 
-    def at(self, hook: str) -> list[Guard]:
+    def at(self, hook: str) -> Sequence[Guard]:
         """Return the guards that look at a hook, in the file's order."""
-        return [guard for guard in self.guards if hook in guard.hooks]
+        return self._at.get(hook, ())
 
     async def check(
         self,

@@ -78,7 +78,7 @@ class FileArtifacts:
             raise InvalidInputError(
                 "artifact reference",
                 f"{reference}, which is not in {self.folder}",
-                "one that a run here made",
+                "one whose file is there; machines that share a database have to share this folder, too",
             )
         return found
 

@@ -80,7 +80,7 @@ class Checkpoints:
 
     def get_checkpoint(self, run_id: str) -> CheckpointRecord | None:
         """Return a run's newest checkpoint with what was written after it, or None where there is none."""
-        with self.database.read() as connection:
+        with self.database.read(snapshot=True) as connection:
             row = _CHECKPOINT.run(connection, {"run": run_id}).fetchone()
             if row is None:
                 return None
@@ -106,7 +106,8 @@ class Checkpoints:
     def _put(self, put: Any, lease: Lease | None, transaction: Connection | None) -> None:
         write = under(lease, put)
         if transaction is None:
-            self.database.attempt(write)
+            # Without it, the run goes on from the one before, and finds its steps done.
+            self.database.attempt(write, fleeting=True)
         else:
             write(transaction)
 

@@ -10,8 +10,8 @@ import random
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import cache
 from typing import Any, TypeVar
 
@@ -40,13 +40,14 @@ class Database(ABC):
         self._in_write = threading.local()
 
     @abstractmethod
-    def write(self, *, durable: bool = False) -> AbstractContextManager[Connection]:
+    def write(self, *, durable: bool = False, fleeting: bool = False) -> AbstractContextManager[Connection]:
         """Open a write transaction; an exception rolls it back.
 
         Keep it short: nothing that waits, no ``await``, no second one inside it.
 
         Args:
             durable: the commit survives a power cut, too.
+            fleeting: a power cut may take the commit: what is written can be had again. Never both.
 
         Raises:
             StorageError: the database is locked, corrupt, full or cannot be reached.
@@ -56,30 +57,37 @@ class Database(ABC):
     def error(self, what: str, cause: BaseException) -> StorageError:
         """Return the error that says what the database refused."""
 
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """Open a connection that reads one consistent snapshot and takes no lock.
+    def alone(self, statement: Prepared, values: Mapping[str, Any]) -> bool:
+        """Execute one statement that is a transaction by itself; return whether it changed a row.
+
+        A database in which that is no cheaper than a transaction, or not as safe, does nothing.
+        """
+        return False
+
+    @abstractmethod
+    def read(self, *, snapshot: bool = False) -> AbstractContextManager[Connection]:
+        """Open a connection that reads what is committed, and takes no lock.
+
+        Args:
+            snapshot: all statements see the same state, not each what is committed when it begins.
 
         Raises:
             StorageError: the database is corrupt or cannot be read.
         """
-        try:
-            with self._engine.connect() as connection:
-                connection.begin()
-                yield connection
-        except self._errors as error:
-            raise self.error("a lock to read it", error) from error
 
-    def attempt(self, work: Callable[[Connection], _T], *, durable: bool = False) -> _T:
+    def attempt(
+        self, work: Callable[[Connection], _T], *, durable: bool = False, fleeting: bool = False
+    ) -> _T:
         """Do all of ``work`` in one write transaction, again where another one was in its way.
 
         Args:
             work: what to do; it changes nothing but the database.
-            durable: the commit survives a power cut, too.
+            durable: as in `write`.
+            fleeting: as in `write`.
         """
         for left in reversed(range(_ATTEMPTS)):
             try:
-                with self.write(durable=durable) as connection:
+                with self.write(durable=durable, fleeting=fleeting) as connection:
                     return work(connection)
             except StorageError as error:
                 if not error.passing or not left:

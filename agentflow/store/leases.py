@@ -41,16 +41,21 @@ class Leases:
 
     database: Database
 
-    def claim_run(self, run_id: str, *, ttl_ms: int = LEASE_MS) -> Lease:
+    def claim_run(self, run_id: str, *, fence: int | None = None, ttl_ms: int = LEASE_MS) -> Lease:
         """Take a run for this process, for ``ttl_ms`` milliseconds unless it is renewed.
 
         A dead owner's run can be taken at once where it died on this machine, else once its lease has run out.
 
+        Args:
+            run_id: the run.
+            fence: of the run when it was looked at: whoever has claimed it since was faster, and may have ended it.
+            ttl_ms: for how long.
+
         Raises:
-            RunHeldError: it is another's, or this process's own already.
+            RunHeldError: it is another's, or this process's own already, or was since it was looked at.
             UnknownNameError: no run has this id.
         """
-        return self.database.attempt(lambda connection: _claim(connection, run_id, ttl_ms))
+        return self.database.attempt(lambda connection: _claim(connection, run_id, fence, ttl_ms))
 
     def renew_leases(self, leases: Iterable[Lease], ttl_ms: int = LEASE_MS) -> list[Lease]:
         """Prolong leases to ``ttl_ms`` milliseconds from now; return those that are lost."""
@@ -161,12 +166,14 @@ def _of_lease(lease: Lease) -> Any:
     )
 
 
-def _claim(connection: Connection, run_id: str, ttl_ms: int) -> Lease:
+def _claim(connection: Connection, run_id: str, fence: int | None, ttl_ms: int) -> Lease:
     found = connection.execute(_LOCKED, {"lease_run": run_id}).one_or_none()
     if found is None:
         raise UnknownNameError("run", run_id, run_ids(connection))
     if not is_free(found, shared_ms(connection)):
         raise RunHeldError(run_id, found.owner, found.lease_until_ms, found.renewed_ms)
+    if fence is not None and fence != found.fence:
+        raise RunHeldError(run_id, "", 0, found.renewed_ms)
     lease, columns = new_lease(connection, run_id, found.fence + 1, ttl_ms)
     connection.execute(update(RunRow).where(col(RunRow.id) == run_id).values(columns))
     return lease

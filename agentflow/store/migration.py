@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Connection, inspect, text
@@ -14,22 +15,28 @@ from agentflow.store import tables
 def bring_up(connection: Connection) -> None:
     """Add what a database of an earlier version, or a new one, lacks. The caller keeps others from doing the same."""
     ours = _our_tables()
-    there = set(inspect(connection).get_table_names())
-    SQLModel.metadata.create_all(connection, tables=[table for table in ours if table.name not in there])
-    for table in ours:
-        if table.name in there:
-            _add_missing(connection, table)
-
-
-def _add_missing(connection: Connection, table: Any) -> None:
+    names = [table.name for table in ours]
+    # Each of these is one query for all tables: opening a database that lacks nothing costs no more.
     found = inspect(connection)
-    there = {column["name"] for column in found.get_columns(table.name)}
+    columns = _names_by_table(found.get_multi_columns(filter_names=names))
+    indexes = _names_by_table(found.get_multi_indexes(filter_names=names))
+    new = [table for table in ours if table.name not in columns]
+    SQLModel.metadata.create_all(connection, tables=new, checkfirst=False)
+    for table in ours:
+        if table.name in columns:
+            _add_missing(connection, table, columns[table.name], indexes[table.name])
+
+
+def _names_by_table(found: Mapping[Any, Any]) -> dict[str, set[str]]:
+    return {table: {part["name"] for part in parts} for (_, table), parts in found.items()}
+
+
+def _add_missing(connection: Connection, table: Any, columns: set[str], indexes: set[str]) -> None:
     quote = connection.dialect.identifier_preparer.quote
     for column in table.columns:
-        if column.name not in there:
+        if column.name not in columns:
             wanted = CreateColumn(column).compile(dialect=connection.dialect)
             connection.execute(text(f"ALTER TABLE {quote(table.name)} ADD COLUMN {wanted}"))
-    indexes = {index["name"] for index in found.get_indexes(table.name)}
     for index in table.indexes:
         if index.name not in indexes:
             index.create(connection)

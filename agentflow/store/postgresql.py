@@ -16,6 +16,12 @@ from agentflow.store.migration import bring_up
 
 _SCHEMES = ("postgres", "postgresql", "postgresql+psycopg")
 _CONNECT_S = 10
+# The first statement shows whether the server still knows the connection. A transaction is begun and ended by us:
+# the driver forgets all prepared statements at every rollback, and that is how SQLAlchemy ends what only read.
+_PING = ""
+_BEGIN = "BEGIN"
+_BEGIN_FLEETING = "BEGIN; SET LOCAL synchronous_commit TO off"
+_BEGIN_SNAPSHOT = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # A client that stops within a transaction, or whose machine is gone, must not keep all others from their rows.
 _IDLE_IN_TRANSACTION_MS = 30_000
 # One project's processes bring its tables up one after another.
@@ -53,33 +59,59 @@ class PostgresqlServer(Database):
         self.name = f"postgresql://{address.host or ''}{_port(address)}/{address.database or ''}"
         self._password = str(address.password or "")
         limit = {} if "connect_timeout" in address.query else {"connect_timeout": _CONNECT_S}
-        self._engine = create_engine(address, connect_args=limit, pool_pre_ping=True, hide_parameters=True)
+        self._engine = create_engine(
+            address,
+            connect_args=limit,
+            isolation_level="AUTOCOMMIT",
+            pool_use_lifo=True,
+            hide_parameters=True,
+        )
+        self._driver_error = psycopg.Error
         event.listen(self._engine, "connect", _limits(busy_ms))
         with self.write() as connection:
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_BRINGING_UP})"))
             bring_up(connection)
 
     @contextmanager
-    def write(self, *, durable: bool = False) -> Iterator[Connection]:
-        """Open a transaction; the server makes every commit durable."""
+    def write(self, *, durable: bool = False, fleeting: bool = False) -> Iterator[Connection]:
+        """Open a transaction; the server makes every commit durable but a ``fleeting`` one."""
         self._enter_write()
         try:
-            with self._engine.begin() as connection:
+            with self._opened(_BEGIN_FLEETING if fleeting else _BEGIN) as connection:
                 yield connection
+                _driver(connection).commit()
         except self._errors as error:
             raise self.error("a record", error) from error
         finally:
             self._leave_write()
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """Open a connection that reads one consistent snapshot and takes no lock."""
+    def read(self, *, snapshot: bool = False) -> Iterator[Connection]:
+        """Open a connection that takes no lock."""
         try:
-            with self._engine.connect() as connection:
-                connection.execution_options(isolation_level="REPEATABLE READ").begin()
+            with self._opened(_BEGIN_SNAPSHOT if snapshot else _PING) as connection:
                 yield connection
+                _driver(connection).commit()
         except self._errors as error:
             raise self.error("reading records", error) from error
+
+    def _opened(self, first: str) -> Connection:
+        """Return a connection on which ``first`` was done; those that the server has dropped are forgotten."""
+        try:
+            return self._begun(first)
+        except self._driver_error:
+            self._engine.dispose()
+            return self._begun(first)
+
+    def _begun(self, first: str) -> Connection:
+        connection = self._engine.connect()
+        try:
+            _driver(connection).execute(first, prepare=False)
+        except BaseException:
+            connection.invalidate()
+            connection.close()
+            raise
+        return connection
 
     def error(self, what: str, cause: BaseException) -> StorageError:
         """Return the error that says what the server refused, without the password."""
@@ -92,6 +124,10 @@ class PostgresqlServer(Database):
 
     def __repr__(self) -> str:
         return f"PostgresqlServer({self.name!r})"
+
+
+def _driver(connection: Connection) -> Any:
+    return connection.connection.dbapi_connection
 
 
 def _parsed(url: str) -> URL:

@@ -15,6 +15,9 @@ from agentflow.store.database import Database
 from agentflow.store.leases import STANDING, is_free
 from agentflow.store.tables import RunRow
 
+TO_DO = (RunStatus.QUEUED, RunStatus.RUNNING, RunStatus.WAITING)
+"""How a run stands on which a worker may go on."""
+
 
 class Queue:
     """What the store knows about work that nobody does."""

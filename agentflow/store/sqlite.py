@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -15,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from agentflow.core.errors import StorageError
 from agentflow.store.database import BUSY_MS, Database
 from agentflow.store.migration import bring_up
+from agentflow.store.prepared import Prepared
 
 
 class SqliteFile(Database):
@@ -44,9 +47,19 @@ class SqliteFile(Database):
         with self.write() as connection:
             bring_up(connection)
 
-    def write(self, *, durable: bool = False) -> _Write:
-        """Open a transaction that holds the write lock from its start."""
+    def write(self, *, durable: bool = False, fleeting: bool = False) -> _Write:
+        """Open a transaction that holds the write lock from its start; none costs less than a ``fleeting`` one."""
         return _Write(self, "full" if durable else "normal")
+
+    @contextmanager
+    def read(self, *, snapshot: bool = False) -> Iterator[Connection]:
+        """Open a connection whose statements all see the same state."""
+        try:
+            with self._engine.connect() as connection:
+                connection.begin()
+                yield connection
+        except self._errors as error:
+            raise self.error("a lock to read it", error) from error
 
     def error(self, what: str, cause: BaseException) -> StorageError:
         """Return the error that says what the file refused."""
@@ -57,19 +70,43 @@ class SqliteFile(Database):
         self._forget_writer()
         super().close()
 
+    def alone(self, statement: Prepared, values: Mapping[str, Any]) -> bool:
+        """Execute one statement that is a transaction by itself; return whether it changed a row."""
+        connection = self._turn("normal")
+        try:
+            return statement.run(connection, values).rowcount > 0
+        except BaseException as error:
+            self._give_up(error)
+            raise
+        finally:
+            self._end()
+
     def begin(self, mode: str) -> Connection:
         """Begin a transaction on the connection that all writing shares, as durable as ``mode`` says."""
+        connection = self._turn(mode)
+        try:
+            self._raw.execute("BEGIN IMMEDIATE")
+        except BaseException as error:
+            try:
+                self._give_up(error)
+            finally:
+                self._end()
+            raise
+        return connection
+
+    def _turn(self, mode: str) -> Connection:
+        """Wait until nobody else in this process writes, and return the connection that all writing shares."""
         self._enter_write()
         if not self._writing.acquire(timeout=self._busy_s):
             self._leave_write()
             raise StorageError("a record", self.name, "another transaction of this process is open")
         try:
-            return self._begun(mode)
+            return self._writer(mode)
         except BaseException as error:
-            self._forget_writer()
-            self._end()
-            if isinstance(error, self._errors):
-                raise self.error("a record", error) from error
+            try:
+                self._give_up(error)
+            finally:
+                self._end()
             raise
 
     def commit(self) -> None:
@@ -80,33 +117,36 @@ class SqliteFile(Database):
             else:
                 self._raw.execute("COMMIT")
         except BaseException as error:
-            self._forget_writer()
-            if isinstance(error, self._errors):
-                raise self.error("a record", error) from error
+            self._give_up(error)
             raise
         finally:
             self._end()
 
     def rollback(self, cause: BaseException) -> None:
         """Undo what the transaction did, and let others write."""
-        self._forget_writer()
-        self._end()
-        if isinstance(cause, self._errors):
-            raise self.error("a record", cause) from cause
+        try:
+            self._give_up(cause)
+        finally:
+            self._end()
 
-    def _begun(self, mode: str) -> Connection:
+    def _writer(self, mode: str) -> Connection:
         if self._standing is None:
             self._standing = self._engine.connect().execution_options(agentflow_writes=True)
             self._raw = self._standing.connection.dbapi_connection
         if mode != self._mode:
             self._raw.execute(f"PRAGMA synchronous={mode}")
             self._mode = mode
-        self._raw.execute("BEGIN IMMEDIATE")
         return self._standing
 
     def _end(self) -> None:
         self._writing.release()
         self._leave_write()
+
+    def _give_up(self, error: BaseException) -> None:
+        """Undo what was begun, and say what the file refused."""
+        self._forget_writer()
+        if isinstance(error, self._errors):
+            raise self.error("a record", error) from error
 
     def _forget_writer(self) -> None:
         standing, self._standing, self._raw, self._mode = self._standing, None, None, ""

@@ -12,12 +12,12 @@ from sqlmodel import SQLModel, col
 from agentflow.core.amounts import Amounts
 from agentflow.core.records import Artifact, Envelope, GuardRecord, ScoreRecord, StepStatus, digest_of
 from agentflow.store.clock import moment, now_ms
-from agentflow.store.database import Database, columns, insert_all_new, insert_new_prepared
+from agentflow.store.database import Database, columns, insert_all_new, insert_for, insert_new_prepared
 from agentflow.store.leases import Lease, under
 from agentflow.store.prepared import Prepared
 from agentflow.store.records import StepRecord
 from agentflow.store.runs import as_text
-from agentflow.store.tables import ArtifactRow, RunArtifactRow, ScoreRow, StepRow, VerdictRow
+from agentflow.store.tables import ArtifactRow, RunArtifactRow, RunRow, ScoreRow, StepRow, VerdictRow
 
 
 def step_key(run_id: str, path: str, iteration: str, input_digest: str) -> str:
@@ -86,7 +86,13 @@ class Steps:
             "cache_key": cache_key,
         }
         write = under(lease, lambda connection: _write_step(connection, step, envelope))
-        return self.database.attempt(write) if transaction is None else write(transaction)
+        if transaction is not None:
+            return write(transaction)
+        if lease is not None and not (envelope.verdicts or envelope.scores or envelope.artifacts):
+            held = {"lease_run": lease.run_id, "lease_owner": lease.owner, "lease_fence": lease.fence}
+            if self.database.alone(_STEP_UNDER_LEASE, step | held):
+                return True
+        return self.database.attempt(write)  # which says why, where the row did not go in by itself
 
     def find_step_at(self, run_id: str, path: str, iteration: str) -> tuple[str, Envelope] | None:
         """Return the digest of the inputs and the outcome that a place had last, or None where it had none."""
@@ -211,6 +217,24 @@ _FINAL = [status.value for status in (StepStatus.OK, StepStatus.DEGRADED, StepSt
 _ENVELOPE = select(col(StepRow.envelope))
 _ENVELOPE_BY_KEY = Prepared(_ENVELOPE.where(col(StepRow.key) == bindparam("step")))
 _NEWEST = col(StepRow.ended_ms).desc()
+_STEP_COLUMNS = [column.name for column in columns(StepRow)]
+# For SQLite alone: it checks the lease and writes the row at once, with nobody in between.
+_STEP_UNDER_LEASE = Prepared(
+    insert_for("sqlite")(StepRow)
+    .from_select(
+        _STEP_COLUMNS,
+        select(*(bindparam(name) for name in _STEP_COLUMNS)).where(
+            select(col(RunRow.id))
+            .where(
+                col(RunRow.id) == bindparam("lease_run"),
+                col(RunRow.owner) == bindparam("lease_owner"),
+                col(RunRow.fence) == bindparam("lease_fence"),
+            )
+            .exists()
+        ),
+    )
+    .on_conflict_do_nothing()
+)
 _STEP_AT = Prepared(
     select(col(StepRow.input_digest), col(StepRow.envelope))
     .where(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ __all__ = ["DATABASE_NAME", "DATABASE_VARIABLE", "Store", "now_ms", "step_key"]
 
 DATABASE_NAME = "agentflow.db"
 DATABASE_VARIABLE = "DATABASE_URL"
-"""Where it is set, records go into that database instead of a SQLite file of the project."""
+"""Where it is set, the records of projects are on that PostgreSQL server instead of in a file of each."""
 
 _T = TypeVar("_T")
 
@@ -58,6 +59,11 @@ class Store(Runs, Leases, Queue, Steps, Approvals, Checkpoints):
         if url is not None:
             return cls(PostgresqlServer(url, busy_ms=busy_ms))
         return cls(SqliteFile(folder / DATABASE_NAME, busy_ms=busy_ms))
+
+    @classmethod
+    def of_project(cls, folder: Path, url: str | None = None) -> Self:
+        """Open a project's store where it is: at ``url``, at what ``DATABASE_URL`` says, or in ``folder``."""
+        return cls.open(folder, url or os.environ.get(DATABASE_VARIABLE))
 
     def close(self) -> None:
         """Close all connections."""

@@ -208,7 +208,7 @@ def assert_span_order(result: RunResult, first: str, *, before: str) -> None:
 
 
 def _store(result: RunResult) -> Store:
-    return Store.open(result.folder.parent.parent)
+    return Store.of_project(result.folder.parent.parent)
 
 
 def _words(guardrail: str, **narrower: str | None) -> str:

@@ -24,6 +24,10 @@ Nested = Callable[[Step, Frame, str, dict[str, Any]], Awaitable[Any]]
 """Runs a workflow within a step: the step, the inner frame, the iteration, its inputs."""
 
 
+_WHOSE = (("user", "model"), ("user", "model", "tool"))
+"""Whose words an agent's answer is made of, without tools and with them."""
+
+
 def as_list(step: str, items: Any) -> list[Any]:
     """Return the items of a ``foreach`` or an ``evaluate``.
 
@@ -96,7 +100,7 @@ def _agent(
 
     call = StepCall(
         kind="agent", name=f"agent {agent.model}", inputs=agent_inputs, body=unset, before=Hook.TOOL_ARGS,
-        after=Hook.PLAN, labels=("user",), **common,
+        after=Hook.PLAN, labels=("user",) if agent.plans else _WHOSE[bool(agent.tools)], **common,
     )  # fmt: skip
 
     async def body(_: Call, given: dict[str, Any]) -> Any:

@@ -14,7 +14,6 @@ from agentflow.core.errors import InvalidInputError
 from agentflow.workflow.cel_cost import MAX_WORK_NS, Bound
 from agentflow.workflow.cel_reading import Flaw, Path, Reading
 from agentflow.workflow.cel_syntax import Reference
-from agentflow.workflow.cel_tree import parse
 from agentflow.workflow.cel_types import Typing
 from agentflow.workflow.cel_values import (
     NO_ITEM,
@@ -59,9 +58,8 @@ class Expr:
         self._plain = reading.plain
         self._read_tree = reading.tree
         self._names = reading.names()
-        inner = reading.renamed(text)
+        inner, self._tree = reading.renamed(text)
         self._program = cel().compile(inner)
-        self._tree = reading.tree if inner == text else parse(inner)
         self._known: dict[tuple[Shape, ...], int] = {}
 
     def __repr__(self) -> str:
@@ -112,7 +110,7 @@ class Expr:
 
         A root without a type is anything; offsets count from the start of the expression.
         """
-        return Typing.of(self._read_tree, types)
+        return Typing.of(self.text, self._read_tree, types)
 
     def try_types(self, scope: Mapping[str, Any]) -> Any:
         """Return what the expression gives on sample values, or itself where these values decide nothing.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from agentflow.core.errors import nearest
@@ -80,14 +80,15 @@ class Reading:
         different = {(path.parts, path.asks): path for path in self.paths}
         return {f"{prefix}{index}": path for index, path in enumerate(different.values())}
 
-    def renamed(self, text: str) -> str:
+    def renamed(self, text: str) -> tuple[str, Node]:
         """Return the expression with a name in the place of each path, so that CEL is given values alone."""
         names = {(path.parts, path.asks): name for name, path in self.names().items()}
+        placed = {(path.start, path.end): names[path.parts, path.asks] for path in self.paths}
         pieces, done = [], 0
-        for path in self.paths:
-            pieces += [text[done : path.start], names[path.parts, path.asks]]
-            done = path.end
-        return "".join(pieces) + text[done:]
+        for (start, end), name in placed.items():
+            pieces += [text[done:start], f" {name} "]  # blanks, for `in(inputs.l)`
+            done = end
+        return "".join(pieces) + text[done:], _renamed(self.tree, placed)
 
 
 def read(text: str) -> Reading:
@@ -141,6 +142,15 @@ def unknown(what: str, name: str, allowed: Iterable[str]) -> str:
     known = sorted(allowed)
     listed = f" Allowed here: {', '.join(known)}." if known else " No name is allowed here."
     return f"unknown {what} '{name[:60]}'.{nearest(name[:60], known)}{listed}"
+
+
+def _renamed(node: Node, placed: Mapping[tuple[int, int], str]) -> Node:
+    """Return a tree with the nodes at these places replaced by names."""
+    name = placed.get((node.start, node.end))
+    if name is not None:
+        return Node("name", node.offset, name)
+    args = tuple(_renamed(arg, placed) for arg in node.args)
+    return Node(node.kind, node.offset, node.name, args, node.value)
 
 
 def _visit(node: Node, bound: frozenset[str], nesting: int, reading: Reading) -> None:

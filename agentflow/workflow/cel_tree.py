@@ -63,13 +63,9 @@ class TooDeepError(UnreadableError):
     """An expression too deep to hand to CEL at all."""
 
 
-_LEVELS: tuple[frozenset[str], ...] = (
-    frozenset({"||"}),
-    frozenset({"&&"}),
-    frozenset({"<", "<=", ">", ">=", "==", "!=", "in"}),
-    frozenset({"+", "-"}),
-    frozenset({"*", "/", "%"}),
-)
+_SIGNS = (("||",), ("&&",), ("<", "<=", ">", ">=", "==", "!=", "in"), ("+", "-"), ("*", "/", "%"))
+_LEVELS = {sign: level for level, signs in enumerate(_SIGNS, 1) for sign in signs}
+"""How closely a sign binds; more binds closer."""
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
 _AFTER_FIRST = frozenset({"select", "index", "method", "macro", "binary", "choice"})
 """Kinds whose text begins with their first argument."""
@@ -111,11 +107,12 @@ def _check_brackets(found: list[Token]) -> None:
 class _Parser:
     def __init__(self, found: list[Token], end: int) -> None:
         self.found, self.end, self.at = found, end, 0
+        self.texts = [*(token.text for token in found), ""]
 
     @property
     def text(self) -> str:
         """What comes next, '' at the end."""
-        return "" if self.peek is None else self.peek.text
+        return self.texts[self.at]
 
     @property
     def peek(self) -> Token | None:
@@ -158,7 +155,9 @@ class _Parser:
     def node(
         self, kind: Kind, offset: int, name: str = "", args: tuple[Node, ...] = (), value: Any = None
     ) -> Node:
-        depth = 1 + max((arg.depth for arg in args), default=0)
+        depth = 1
+        for arg in args:
+            depth = max(depth, 1 + arg.depth)
         if depth > MAX_DEPTH:
             raise TooDeepError(offset, f"a chain of more than {MAX_DEPTH} operations.")
         last = self.found[self.at - 1]
@@ -166,19 +165,17 @@ class _Parser:
         return Node(kind, offset, name, args, value, depth, start, last.start + len(last.text))
 
     def expression(self) -> Node:
-        condition = self.binary(0)
+        condition = self.binary()
         offset = self.offset
         if not self.accept("?"):
             return condition
-        first = self.binary(0)
+        first = self.binary()
         self.expect(":")
         return self.node("choice", offset, "?", (condition, first, self.expression()))
 
-    def binary(self, level: int) -> Node:
-        if level == len(_LEVELS):
-            return self.unary()
-        left = self.binary(level + 1)
-        while self.text in _LEVELS[level]:
+    def binary(self, least: int = 1) -> Node:
+        left = self.unary()
+        while (level := _LEVELS.get(self.text, 0)) >= least:
             sign = self.take()
             left = self.node("binary", sign.start, sign.text, (left, self.binary(level + 1)))
         return left

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from agentflow.core.errors import nearest
+from agentflow.core.names import listed, nearest
 from agentflow.workflow.cel_reading import Flaw
 from agentflow.workflow.cel_tree import Node
 from agentflow.workflow.types import (
@@ -20,6 +20,7 @@ from agentflow.workflow.types import (
     NUMBER,
     STRING,
     Type,
+    described,
     either,
     list_of,
     map_of,
@@ -36,15 +37,18 @@ _ORDERED = frozenset({"<", "<=", ">", ">="})
 class Typing:
     """Works out one expression's type. ``scope`` holds the types of its roots; a root without one is anything."""
 
+    text: str
     scope: dict[str, Type]
     flaws: list[Flaw] = field(default_factory=list)
     asked: frozenset[str] = frozenset()
     """Names that the expression asks for with ``has(…)`` before it reads them."""
 
     @classmethod
-    def of(cls, tree: Node, types: Mapping[str, Type]) -> tuple[Type, tuple[Flaw, ...]]:
-        """Return the type of an expression's value, and what cannot fit in it."""
-        typing = cls(dict(types), asked=frozenset(node.name for node in tree.walk() if node.kind == "has"))
+    def of(cls, text: str, tree: Node, types: Mapping[str, Type]) -> tuple[Type, tuple[Flaw, ...]]:
+        """Return the type of an expression's value, and what cannot fit in it; ``text`` is how it is written."""
+        typing = cls(
+            text, dict(types), asked=frozenset(node.name for node in tree.walk() if node.kind == "has")
+        )
         found = typing.visit(tree)
         return found, tuple(sorted(typing.flaws, key=lambda flaw: flaw.offset))
 
@@ -79,25 +83,39 @@ class Typing:
         if whole.kind in ("any", "null"):
             return ANY
         if whole.kind != "map":
-            return self._flaw(node, f"{whole} has no field '{name}'.")
+            return self._flaw(node, self._no_field(node, whole, name))
         if name in whole.fields:
             return whole.fields[name]
         if whole.value is not None or name in self.asked:
             return whole.value or ANY
-        known = ", ".join(whole.fields) or "none"
-        return self._flaw(node, f"unknown field '{name}'.{nearest(name, whole.fields)} Known here: {known}.")
+        return self._flaw(node, self._no_field(node, whole, name))
+
+    def _no_field(self, node: Node, whole: Type, name: str) -> str:
+        """Say what lies where a field is asked for, and what could be asked for instead."""
+        target = node.args[0] if node.args else node
+        where = self.text[target.start : target.end]
+        if whole.kind == "map":
+            return (
+                f"{where} has no '{name[:60]}'.{nearest(name, whole.fields)} It has: {listed(whole.fields)}."
+            )
+        hint = f" Write {where}[0].{name}, or {where}.map(x, x.{name})." if whole.kind == "list" else ""
+        return f"{where} is {described(whole)}; it has no '{name[:60]}'.{hint}"
 
     def _index(self, node: Node) -> Type:
         whole, key = self.visit(node.args[0]), self.visit(node.args[1])
         if whole.kind == "map":
             value = node.args[1].value
             if isinstance(value, str):
-                return self._field(node.args[1], whole, value)
+                return self._field(node, whole, value)
             return ANY if whole.value is None else either([*whole.fields.values(), whole.value])
         if whole.kind == "list":
             self._need(node.args[1], key, frozenset({"int", "number"}), "a list is indexed by an integer")
             return whole.item or ANY
-        return ANY if whole.kind in ("any", "null") else self._flaw(node, f"{whole} has no items.")
+        return ANY if whole.kind in ("any", "null") else self._flaw(node, self._no_items(node, whole))
+
+    def _no_items(self, node: Node, whole: Type) -> str:
+        target = node.args[0]
+        return f"{self.text[target.start : target.end]} is {described(whole)}; it has no items."
 
     def _call(self, node: Node) -> Type:
         found = [self.visit(arg) for arg in node.args]

@@ -11,32 +11,13 @@ from agentflow.core.errors import InvalidInputError, listed, nearest
 from agentflow.workflow.expressions import type_name
 from agentflow.workflow.fields import shown
 from agentflow.workflow.positions import MAX_DEPTH
-from agentflow.workflow.types import Limits, Type
+from agentflow.workflow.types import Limits, Type, described
 
 _FORMS: dict[str, tuple[type, ...]] = {
     "string": (str,), "int": (int,), "double": (int, float), "number": (int, float), "bool": (bool,),
     "list": (list,), "map": (dict,), "null": (type(None),),
 }  # fmt: skip
-_WORDS = {
-    "any": "any value", "null": "nothing (null)", "bool": "true or false", "int": "a whole number",
-    "double": "a number", "number": "a number", "string": "text", "list": "a list", "map": "a mapping",
-}  # fmt: skip
-_SEVERAL = {
-    "null": "nulls", "bool": "booleans", "int": "whole numbers", "double": "numbers", "number": "numbers",
-    "string": "texts", "list": "lists", "map": "mappings",
-}  # fmt: skip
 _JSON = "finite numbers, text, true, false, null, lists and mappings with text keys"
-
-
-def described(declared: Type) -> str:
-    """Return a type in words: by its name where it has one."""
-    if declared.name:
-        return f"{_WORDS[declared.kind]} ({declared.name})"
-    if declared.kind == "list" and declared.item and declared.item.kind != "any":
-        return f"a list of {_SEVERAL[declared.item.kind]}" + (
-            f" ({name})" if (name := declared.item.name) else ""
-        )
-    return _WORDS[declared.kind]
 
 
 def check_value(value: Any, declared: Type, where: str) -> Any:

@@ -13,6 +13,7 @@ from pydantic.errors import PydanticUserError
 from agentflow.core.errors import InvalidInputError, PluginError, listed, nearest
 from agentflow.core.protocols import Call
 from agentflow.core.registry import GuardrailSpec, Names, Registry, ScorerSpec, ToolSpec
+from agentflow.workflow.agent_checks import agent_flaws, needs_world
 from agentflow.workflow.calls import check_calls
 from agentflow.workflow.checked_values import check_value
 from agentflow.workflow.fields import shown
@@ -142,7 +143,7 @@ class Checker:
 
     def _agent_inputs(self, step: Step, path: KeyPath, scope: Scope) -> None:
         """Check what an agent that plans is given beside its prompt."""
-        if step.agent is None or step.agent.output.type != "Plan":
+        if step.agent is None or not step.agent.plans:
             return
         self._unknown_names("an agent that plans", step.with_, _PLANNER_TAKES, path)
         for name, wanted in _PLANNER_TAKES.items():
@@ -156,13 +157,18 @@ class Checker:
         self._known((*here, "model"), "model", agent.model, self.spec.models)
         for name in ("rounds", "candidates", "horizon", "keep"):
             self._typed(f"`{name}`", getattr(agent, name), INT, (*here, name), scope)
+        names = self.registry.tools if self.registry else None
+        found = [
+            self._component((*here, "tools", index), "tool", name, names)
+            for index, name in enumerate(agent.tools)
+        ]
+        tools = [tool for tool in found if tool is not None]
         if agent.world is not None:
             self._known((*here, "world"), "world", agent.world, self.spec.worlds)
-        else:
-            self._only_world(here, "an agent", "world")
-        for index, name in enumerate(agent.tools):
-            tools = self.registry.tools if self.registry else None
-            self._component((*here, "tools", index), "tool", name, tools)
+        elif needs_world(agent, tools):
+            self._only_world(here, "an agent that plans" if agent.plans else "a tool of this agent", "world")
+        for at, message in agent_flaws(agent, self.spec.models, tools):
+            self.report.add((*here, *at), message)
 
     def _guardrails(self, uses: Iterable[GuardrailUse], path: KeyPath, scope: Scope) -> None:
         guardrails = self.registry.guardrails if self.registry else None

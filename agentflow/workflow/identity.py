@@ -6,6 +6,8 @@ import inspect
 from typing import Any
 
 from agentflow.core.records import digest_of
+from agentflow.core.registry import ToolSpec
+from agentflow.workflow.agent_checks import needs_world
 from agentflow.workflow.frames import Frame
 from agentflow.workflow.steps import Step
 
@@ -15,7 +17,7 @@ def identity(frame: Frame, step: Step) -> list[Any]:
     settings = step.model_dump(
         mode="json", by_alias=True, exclude={"id", "if_", "foreach", "budget", "retry"}
     )
-    return [settings, _code(frame, step), _world(frame, step), _workflow(frame, step)]
+    return [settings, _code(frame, step), _world(frame, step), _model(frame, step), _workflow(frame, step)]
 
 
 def _code(frame: Frame, step: Step) -> list[str]:
@@ -24,9 +26,18 @@ def _code(frame: Frame, step: Step) -> list[str]:
         return [_source(registry.tools.get(step.use).call)]
     if step.evaluate:
         return [_source(registry.scorers.get(use.use).call) for use in step.evaluate.scorers.values()]
-    if step.agent:
-        return [_source(registry.tools.get(name).call) for name in step.agent.tools]
-    return []
+    return [_source(tool.call) for tool in _tools(frame, step)]
+
+
+def _tools(frame: Frame, step: Step) -> list[ToolSpec]:
+    """Return what an agent may call."""
+    return [frame.context.registry.tools.get(name) for name in step.agent.tools] if step.agent else []
+
+
+def _model(frame: Frame, step: Step) -> Any:
+    """Return the settings of an agent's model; one that a program hands over is known by its name alone."""
+    spec = frame.model_specs.get(step.agent.model) if step.agent else None
+    return spec and spec.model_dump(mode="json", exclude={"api_key", "price", "timeout"})
 
 
 def _source(function: Any) -> str:
@@ -40,7 +51,7 @@ def _source(function: Any) -> str:
 
 def _world(frame: Frame, step: Step) -> Any:
     takes = step.use and "world" in frame.context.registry.tools.get(step.use).injected
-    if not (takes or step.agent):
+    if not (takes or (step.agent and needs_world(step.agent, _tools(frame, step)))):
         return None
     name = step.agent.world if step.agent else step.world
     card = frame.context.worlds(name).card()

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from agentflow.core.errors import InvalidInputError, listed, nearest
-from agentflow.workflow.checked_values import check_value, described
+from agentflow.workflow.checked_values import check_value
 from agentflow.workflow.schema import Workflow
 from agentflow.workflow.steps import Approval
 from agentflow.workflow.type_specs import TypeSpec
+from agentflow.workflow.types import described
 
 
 def resolve_inputs(workflow: Workflow, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from agentflow.workflow.messages import validate
 from agentflow.workflow.named_types import with_types_put_in
 from agentflow.workflow.positions import Document, Problems, parse_document, read_document
 from agentflow.workflow.report import Report
-from agentflow.workflow.schema import FileSpec, Workflow, workflow_digest
+from agentflow.workflow.schema import FileSpec, Workflow, definition, workflow_digest
 from agentflow.workflow.step_types import StepTypes
 
 
@@ -51,7 +51,10 @@ class WorkflowFile:
             if current not in names:
                 names.add(current)
                 waiting += [step.workflow for step in self.workflow(current).steps if step.workflow]
-        shared = self.spec.model_dump(mode="json", by_alias=True, include={"models", "worlds"})
+        shared = {
+            section: {key: definition(spec) for key, spec in specs.items()}
+            for section, specs in (("models", self.spec.models), ("worlds", self.spec.worlds))
+        }
         return digest_of([shared, {each: workflow_digest(self.workflow(each)) for each in sorted(names)}])
 
 

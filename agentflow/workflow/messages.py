@@ -148,7 +148,7 @@ def _wanted_section(item: Any) -> str:
     if section is TypeSpec:
         return "the name of a type, or a mapping with `type`"
     keys = [field.alias or key for key, field in section.model_fields.items()] if section else []
-    return f"a mapping with {', '.join(keys)}" if 0 < len(keys) < 10 else "a mapping"
+    return f"a mapping with {', '.join(keys)}" if 0 < len(keys) <= 10 else "a mapping"
 
 
 def _unknown_key(loc: Sequence[str | int]) -> str:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from agentflow.core.errors import listed, nearest
 from agentflow.workflow.cel_syntax import MAX_LENGTH, Reference
-from agentflow.workflow.checked_values import described
 from agentflow.workflow.expressions import Expr, Flaw, Roots, parse_expr, parse_template
-from agentflow.workflow.fitting import follow, path_at
 from agentflow.workflow.positions import Document, KeyPath, Node, texts_in
 from agentflow.workflow.report import Report
-from agentflow.workflow.step_types import STEP_FIELDS, Scope, tried, type_of_expr
+from agentflow.workflow.step_types import STEP_FIELDS, Scope
 from agentflow.workflow.steps import Step
 from agentflow.workflow.traps import cut_by_comment
-from agentflow.workflow.types import ANY
+from agentflow.workflow.types import Type, described
 
-MAX_EXPRESSION_TEXT = 40_000
-"""Characters of all expressions of a file together."""
+MAX_PARTS = 20_000
+"""Names, numbers and signs of all expressions of a file together."""
 
+_PART = re.compile(r"\w+|[^\w\s]")
 _WANTED = {"a condition": ("bool",), "a number": ("int", "double", "number"), "a list": ("list",)}
 
 
@@ -47,7 +47,7 @@ class Place:
 def check_templates(value: Any, path: KeyPath, place: Place, report: Report) -> None:
     """Check every ``${{ … }}`` inside a value."""
     for inner, text in texts_in(value):
-        if "${{" not in text or not _within_bounds(_hole_size(text), (*path, *inner), report):
+        if "${{" not in text or not _within_bounds(_holes(text), (*path, *inner), report):
             continue
         template, flaws = parse_template(text)
         for flaw in flaws:
@@ -55,7 +55,7 @@ def check_templates(value: Any, path: KeyPath, place: Place, report: Report) -> 
         if template is not None:
             for offset, expr in zip(_offsets(text, template.expressions), template.expressions, strict=True):
                 if _check_references(expr, offset, (*path, *inner), place, report):
-                    _note_clash(expr, offset, (*path, *inner), place.scope, report)
+                    _typed(expr, offset, (*path, *inner), place.scope, report)
 
 
 def check_bare(text: str, path: KeyPath, place: Place, report: Report, wanted: str = "") -> None:
@@ -63,40 +63,38 @@ def check_bare(text: str, path: KeyPath, place: Place, report: Report, wanted: s
     if text.lstrip().startswith("${{"):
         report.add(path, f"'{path[-1]}' holds an expression already: leave out the ${{{{ and }}}}.")
         return
-    if not _within_bounds(len(text), path, report):
+    if not _within_bounds(text, path, report):
         return
     expr, flaws = parse_expr(text)
     for flaw in flaws:
         _add_flaw(path, flaw, report)
     if expr is None or not _check_references(expr, 0, path, place, report):
         return
-    if _note_clash(expr, 0, path, place.scope, report) or not wanted:
-        return
-    found = type_of_expr(expr, place.scope)
-    if found.kind != "any" and found.kind not in _WANTED[wanted]:
+    found = _typed(expr, 0, path, place.scope, report)
+    if wanted and found is not None and found.kind not in ("any", *_WANTED[wanted]):
         report.add(path, f"this gives {described(found)}; allowed: {wanted}.")
 
 
-def _hole_size(text: str) -> int:
-    """Return about how many characters of a text stand in ``${{ }}``."""
-    size = end = 0
+def _holes(text: str) -> str:
+    """Return what stands in the ``${{ }}`` of a text, or about that."""
+    holes: list[str] = []
+    end = 0
     while (start := text.find("${{", end)) >= 0:
         end = text.find("}}", start)
         if end < 0:
-            return size + min(len(text) - start, MAX_LENGTH)
-        size += end - start
-    return size
+            return "".join([*holes, text[start : start + MAX_LENGTH]])
+        holes.append(text[start:end])
+    return "".join(holes)
 
 
-def _within_bounds(size: int, path: KeyPath, report: Report) -> bool:
-    before, report.expression_text = report.expression_text, report.expression_text + size
-    if report.expression_text <= MAX_EXPRESSION_TEXT:
+def _within_bounds(text: str, path: KeyPath, report: Report) -> bool:
+    before = report.expression_parts
+    report.expression_parts += sum(1 for _ in _PART.finditer(text))
+    if report.expression_parts <= MAX_PARTS:
         return True
-    if before <= MAX_EXPRESSION_TEXT:
-        report.add(
-            path,
-            f"the file has more than {MAX_EXPRESSION_TEXT} characters of expressions; the rest is not read.",
-        )
+    if before <= MAX_PARTS:
+        size = f"more than {MAX_PARTS} names, numbers and signs"
+        report.add(path, f"the expressions of the file have {size}; the rest is not read.")
     return False
 
 
@@ -131,14 +129,14 @@ def _check_references(expr: Expr, offset: int, path: KeyPath, place: Place, repo
     """Note references to what is not there; True when all are sound."""
     sound = True
     for reference in expr.references:
-        message = _reference_flaw(expr, reference, place, report.secrets)
+        message = _reference_flaw(reference, place, report.secrets)
         if message:
             sound = False
             report.add_inside(path, Flaw(offset + reference.offset, message))
     return sound
 
 
-def _reference_flaw(expr: Expr, reference: Reference, place: Place, secrets: Mapping[str, str] | None) -> str:
+def _reference_flaw(reference: Reference, place: Place, secrets: Mapping[str, str] | None) -> str:
     root, path = reference.root, reference.path
     if root not in place.roots:
         return _unknown_root(root, place)
@@ -149,8 +147,7 @@ def _reference_flaw(expr: Expr, reference: Reference, place: Place, secrets: Map
     if root == "inputs" and len(path) > 1 and path[1] not in place.scope["inputs"].fields:
         known = place.scope["inputs"].fields
         return f"unknown input '{path[1][:60]}'.{nearest(path[1], known)} Declared: {listed(known)}."
-    whole, _ = path_at(expr.text, reference.offset)
-    return follow(place.scope.get(root, ANY), whole[1:], root)[1]
+    return ""
 
 
 def _unknown_root(name: str, place: Place) -> str:
@@ -204,12 +201,9 @@ def _secret_flaw(path: tuple[str, ...], secrets: Mapping[str, str] | None) -> st
     return f"the secret '{name}' is not set. Set the environment variable {name}; it is never taken as empty."
 
 
-def _note_clash(expr: Expr, offset: int, path: KeyPath, scope: Scope, report: Report) -> bool:
-    """Note an expression whose operands do not fit each other; True when there is one."""
-    try:
-        tried(expr, scope)
-    except TypeError as clash:
-        remedy = "convert with double(x), int(x) or string(x), or write 2.0 for 2"
-        report.add_inside(path, Flaw(offset, f"the types do not fit: {clash}; {remedy}."))
-        return True
-    return False
+def _typed(expr: Expr, offset: int, path: KeyPath, scope: Scope, report: Report) -> Type | None:
+    """Return an expression's type, or note what is not there or does not fit in it, and return None."""
+    found, flaws = expr.static_type(scope)
+    for flaw in flaws:
+        report.add_inside(path, Flaw(offset + flaw.offset, flaw.message))
+    return None if flaws else found

@@ -18,8 +18,8 @@ class Report:
     broken: frozenset[KeyPath] = frozenset()
     secrets: Mapping[str, str] | None = None
     """What is set; None when secrets are not to be checked."""
-    expression_text: int = 0
-    """Characters of expressions that were read so far."""
+    expression_parts: int = 0
+    """Names, numbers and signs of expressions that were read so far."""
 
     def add(self, path: KeyPath, message: str, *, key: bool = False) -> None:
         """Note a mistake at a value, or at its key."""

@@ -13,7 +13,7 @@ from agentflow.core.errors import InvalidInputError, UnknownNameError
 from agentflow.core.records import StepStatus
 from agentflow.store.records import RunRecord
 from agentflow.store.store import Store
-from agentflow.workflow.schema import Workflow
+from agentflow.workflow.schema import Workflow, definition
 
 _TOP = re.compile(r"[\[/#]")
 DEFINITION = "workflow.json"
@@ -38,13 +38,16 @@ class RerunPlan:
         return total
 
     @classmethod
-    def of(cls, store: Store, record: RunRecord, workflow: Workflow, from_step: str, folder: Path) -> Self:
+    def of(
+        cls, store: Store, record: RunRecord, workflow: Workflow, digest: str, from_step: str, folder: Path
+    ) -> Self:  # fmt: skip
         """Return the plan.
 
         Args:
             store: holds the earlier run.
             record: the earlier run.
             workflow: as the file says it now; what stands before ``from_step`` must be as it was.
+            digest: of the workflow with all that it uses, as the file says it now.
             from_step: a step of it.
             folder: of the earlier run.
 
@@ -56,7 +59,7 @@ class RerunPlan:
         if from_step not in ids:
             raise UnknownNameError("step", from_step, ids)
         before = ids[: ids.index(from_step)]
-        _require_same(record, workflow, before, folder)
+        _require_same(record, workflow, digest, before, folder)
         last = {found.path: found.envelope for found in store.outer_steps(record.id)}
         for step in before:
             envelope = last.get(step)
@@ -74,21 +77,32 @@ class RerunPlan:
         return cls(record.id, from_step, tuple(before), again)
 
 
-def _require_same(record: RunRecord, workflow: Workflow, before: list[str], folder: Path) -> None:
+def _require_same(
+    record: RunRecord, workflow: Workflow, digest: str, before: list[str], folder: Path
+) -> None:
     """Refuse to take over steps that the file describes otherwise by now."""
-    try:
-        was: dict[str, Any] = json.loads((folder / DEFINITION).read_text())
-    except (OSError, ValueError):
-        was = {}
-    now = workflow.model_dump(mode="json", by_alias=True)
-    if was.get("inputs", now["inputs"]) != now["inputs"]:
+    if record.digest == digest:
+        return
+    was, now = _definition_then(record, folder), definition(workflow)
+    if was.get("inputs") != now.get("inputs"):
         raise InvalidInputError(
             f"run {record.id}", "`inputs` that have changed since", "the same inputs; start a new run"
         )
-    old = {step["id"]: step for step in was.get("steps", now["steps"])}
+    old = {step["id"]: step for step in was["steps"]}
     for step in now["steps"]:
         if step["id"] in before and step != old.get(step["id"]):
             raise InvalidInputError(
                 f"run {record.id}", f"step '{step['id']}', which has changed since",
                 f"the same steps before the one to begin with; begin with '{step['id']}' or one before it",
             )  # fmt: skip
+
+
+def _definition_then(record: RunRecord, folder: Path) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads((folder / DEFINITION).read_text())
+    except (OSError, ValueError):
+        raise InvalidInputError(
+            f"run {record.id}", f"a workflow that has changed since, and no {DEFINITION} in {folder} that says how",
+            "the same workflow, or the folder of the machine that began the run",
+        ) from None  # fmt: skip
+    return found

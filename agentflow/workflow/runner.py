@@ -31,13 +31,14 @@ from agentflow.tracing.read import last_span
 from agentflow.tracing.tracer import TRACE_NAME, start_tracing
 from agentflow.workflow.approvals import raised_caps
 from agentflow.workflow.bodies import begin_call, end_call
+from agentflow.workflow.decisions import ENDED
 from agentflow.workflow.expressions import Secrets
 from agentflow.workflow.frames import Frame, guard_of
 from agentflow.workflow.inputs import resolve_inputs
 from agentflow.workflow.planning import plan_step
 from agentflow.workflow.rerun import DEFINITION, RerunPlan
 from agentflow.workflow.results import KEPT_ITEMS, Results
-from agentflow.workflow.schema import Workflow
+from agentflow.workflow.schema import Workflow, definition
 from agentflow.workflow.steps import Step
 from agentflow.workflow.workshop import PROJECT_SCOPE, Workshop
 
@@ -101,14 +102,6 @@ class Runner:
             run_id, self.name, self.digest, inputs, seed=self.seed, trace_path=str(folder / "trace.jsonl"),
             status=RunStatus.QUEUED if queued else RunStatus.RUNNING, claim=not queued, reused_from=reused_from,
         )  # fmt: skip
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            definition = self.workflow.model_dump(mode="json", by_alias=True)
-            (folder / DEFINITION).write_text(json.dumps(definition))
-        except OSError as error:
-            refused = StorageError("the run's folder", str(folder), error)
-            self.workshop.store.finish_run(run_id, RunStatus.FAILED, error=refused)
-            raise refused from error
         return run_id, lease
 
     async def start(self, given: Mapping[str, Any], run_id: str | None = None) -> Outcome:
@@ -139,7 +132,7 @@ class Runner:
             RunHeldError: another process is at work on it.
         """
         self.require_resumable(record)
-        lease = self.workshop.store.claim_run(record.id)
+        lease = self.workshop.store.claim_run(record.id, fence=record.fence)
         self.seed = record.seed
         return lease
 
@@ -228,6 +221,8 @@ class Runner:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             before = last_span(folder / TRACE_NAME) if resumed else None
+            # Again when the run goes on: who began it may have died before, or on another machine.
+            (folder / DEFINITION).write_text(json.dumps(definition(self.workflow)))
             tracer = start_tracing(run_id, folder, exporters=shop.exporters, secrets=shop.secret_values())
         except OSError as error:
             refused = StorageError("the run's folder", str(folder), error)
@@ -237,7 +232,7 @@ class Runner:
             run_id=run_id, scope=scope, seed=self.seed, folder=folder, store=store, ledger=shop.ledger,
             artifacts=shop.artifacts, tracer=tracer, registry=shop.project.registry, worlds=shop.world,
             simulators=shop.simulator, models=shop.chat, listener=self.listener, resumed=resumed, lease=lease,
-            workers=shop.workers, replay=shop.replay,
+            workers=shop.workers, replay=shop.replay, retries=record.status in ENDED,
         )  # fmt: skip
         if resumed:
             store.mark_run(run_id, RunStatus.RUNNING, lease=lease)

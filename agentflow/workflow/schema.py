@@ -281,6 +281,14 @@ class FileSpec(Section):
     )
 
 
+def definition(section: Section) -> dict[str, Any]:
+    """Return what a section says, as JSON without what goes without saying.
+
+    So a run that was begun before an option came into the language goes on after it.
+    """
+    return section.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
 def workflow_digest(workflow: Workflow) -> str:
     """Return the sha256 of a workflow's canonical JSON: two files that mean the same have the same digest."""
-    return digest_of(workflow.model_dump(mode="json", by_alias=True, exclude_none=False))
+    return digest_of(definition(workflow))

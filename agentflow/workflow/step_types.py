@@ -11,7 +11,7 @@ from agentflow.core.errors import PluginError
 from agentflow.core.registry import Registry
 from agentflow.workflow.calls import MAX_CALLS
 from agentflow.workflow.expressions import Expr, parse_expr, parse_template
-from agentflow.workflow.fitting import Misfit, follow, misfit, path_at, type_of_value
+from agentflow.workflow.fitting import Misfit, misfit, type_of_value
 from agentflow.workflow.schema import FileSpec
 from agentflow.workflow.steps import Evaluate, Step
 from agentflow.workflow.type_hints import type_of_hint
@@ -26,7 +26,6 @@ _FIGURES: Scope = {
     "run": map_of({"id": STRING, "seed": INT, "spent": _AMOUNTS}),
     "budget": map_of({"cap": _AMOUNTS, "left": _AMOUNTS}),
 }
-_SAMPLES: dict[str, Any] = {"string": "text", "int": 1, "double": 0.5, "bool": True}
 
 
 @dataclass
@@ -175,37 +174,5 @@ def type_of_text(text: str, scope: Scope) -> Type:
 
 
 def type_of_expr(expr: Expr, scope: Scope) -> Type:
-    """Return the type of what an expression gives; ``ANY`` where it is not known.
-
-    An expression that only reads something has that thing's type; another one is tried on values of its
-    references' types.
-    """
-    if len(expr.references) == 1:
-        reference = expr.references[0]
-        path, end = path_at(expr.text, reference.offset)
-        if reference.offset == 0 and end == len(expr.text.rstrip()):
-            return follow(scope.get(str(path[0]), ANY), path[1:], str(path[0]))[0]
-    try:
-        result = tried(expr, scope)
-    except TypeError:
-        return ANY
-    return ANY if result is expr else type_of_value(result)
-
-
-def tried(expr: Expr, scope: Scope) -> Any:
-    """Return what an expression gives on sample values of its references' types, or itself where none are known.
-
-    Raises:
-        TypeError: its operands do not fit each other; the message names them.
-    """
-    samples: dict[str, Any] = {}
-    for reference in expr.references:
-        found, _ = follow(scope.get(reference.root, ANY), reference.path[1:], reference.root)
-        if found.kind not in _SAMPLES or found.nullable:
-            return expr
-        inner = samples
-        for part in reference.path[:-1]:
-            inner = inner.setdefault(part, {})
-        inner[reference.path[-1]] = _SAMPLES[found.kind]
-    costly = expr.nesting or "matches" in expr.text  # a pattern alone can take a second to be read
-    return expr if costly else expr.try_types(samples)
+    """Return the type of what an expression gives; ``ANY`` where it is not known."""
+    return expr.static_type(scope)[0]

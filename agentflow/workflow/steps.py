@@ -109,7 +109,11 @@ class Retry(Section):
 
 
 class Agent(Section):
-    """An agent that plans: it proposes, a world model predicts, scorers judge, it revises."""
+    """An agent that plans (it proposes, a world model predicts, scorers judge, it revises) or answers.
+
+    With any `output` but Plan it answers: a language model reads the prompt and what `with` holds, calls tools, and
+    gives a value of that type; an answer that does not fit is told back to it.
+    """
 
     model: Name = Field(description="A name from `models`.", examples=["planner"])
     prompt: Text = Field(
@@ -117,8 +121,9 @@ class Agent(Section):
     )
     output: TypeSpec = Field(
         default_factory=lambda: TypeSpec(type="Plan"),
-        description="The type of what it gives back: Plan, or one of `types`.",
-        examples=["Plan", "Scene"],
+        description="The type of what it gives back: Plan (also where nothing is said, whatever the model), one of "
+        "`types`, or any other type; string gives the model's text as it is. All but Plan need a language model.",
+        examples=["Plan", "Scene", {"type": "string", "enum": ["accept", "reject"]}],
     )
     world: Name | None = Field(
         default=None,
@@ -129,7 +134,10 @@ class Agent(Section):
         default=(), description="Tools that it may call.", examples=[["robot_arm.what_if"]]
     )
     rounds: CountOrExpression = Field(
-        default=3, description="How often it may revise its proposals at most.", examples=[3]
+        default=3,
+        description="How often it may revise its proposals at most. Of an agent that answers: how often the model is "
+        "asked at most, calls of tools and answers that do not fit included; in the last round it calls none.",
+        examples=[3],
     )
     candidates: CountOrExpression = Field(
         default=64, description="Candidates in each round.", examples=[64, "${{ inputs.candidates }}"]
@@ -138,6 +146,16 @@ class Agent(Section):
         default=30, description="Predicted steps of each candidate.", examples=[30]
     )
     keep: CountOrExpression = Field(default=4, description="Candidates that the plan keeps.", examples=[4])
+    max_tokens: Count | None = Field(
+        default=None,
+        description="Tokens of one answer of the language model at most; else what the model says.",
+        examples=[512],
+    )
+
+    @property
+    def plans(self) -> bool:
+        """Whether it plans; else it answers."""
+        return self.output.type == "Plan"
 
 
 class Foreach(Section):
@@ -266,7 +284,7 @@ class Step(Section):
     )
     use: str | None = Field(default=None, description="Call this tool.", examples=["robot_arm.what_if"])
     agent: Agent | None = Field(
-        default=None, description="Let an agent plan.", examples=[{"model": "planner", "prompt": "…"}]
+        default=None, description="Let an agent plan, or answer.", examples=[{"model": "planner", "prompt": "…"}]
     )
     foreach: Foreach | None = Field(
         default=None,

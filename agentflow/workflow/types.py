@@ -136,3 +136,24 @@ def misfit(found: Type, wanted: str) -> str:
     if found.kind == "any" or found.kind in _WANTED[wanted]:
         return ""
     return f"this gives {found}; allowed: {wanted}."
+
+
+_WORDS = {
+    "any": "any value", "null": "nothing (null)", "bool": "true or false", "int": "a whole number",
+    "double": "a number", "number": "a number", "string": "text", "list": "a list", "map": "a mapping",
+}  # fmt: skip
+_SEVERAL = {
+    "null": "nulls", "bool": "booleans", "int": "whole numbers", "double": "numbers", "number": "numbers",
+    "string": "texts", "list": "lists", "map": "mappings",
+}  # fmt: skip
+
+
+def described(declared: Type) -> str:
+    """Return a type in words: by its name where it has one."""
+    if declared.name:
+        return f"{_WORDS[declared.kind]} ({declared.name})"
+    if declared.kind == "list" and declared.item and declared.item.kind != "any":
+        return f"a list of {_SEVERAL[declared.item.kind]}" + (
+            f" ({name})" if (name := declared.item.name) else ""
+        )
+    return _WORDS[declared.kind]

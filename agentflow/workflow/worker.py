@@ -10,6 +10,7 @@ from functools import partial
 from agentflow.core.errors import LeaseLostError, RunCancelledError, RunHeldError, StorageError
 from agentflow.execution.events import Listener, nobody
 from agentflow.store.leases import Lease
+from agentflow.store.queue import TO_DO
 from agentflow.store.records import RunRecord
 from agentflow.workflow.decisions import cancel
 from agentflow.workflow.runner import Outcome, Runner
@@ -97,6 +98,8 @@ class Worker:
     async def _go_on(self, run_id: str) -> None:
         try:
             record = self.workshop.store.get_run(run_id)
+            if record.status not in TO_DO:
+                return  # another worker was faster, and has ended it
             if record.cancel_requested:
                 cancel(self.workshop.store, record)
                 self.on_cancelled(RunCancelledError(run_id, "`agentflow cancel`"))

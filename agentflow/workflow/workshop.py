@@ -20,7 +20,7 @@ from agentflow.llm.models import build_chat_model
 from agentflow.store.artifacts import FileArtifacts
 from agentflow.store.heartbeat import Heartbeat
 from agentflow.store.leases import Lease
-from agentflow.store.store import DATABASE_VARIABLE, Store
+from agentflow.store.store import Store
 from agentflow.tracing.export import Exporters
 from agentflow.workflow.expressions import Secrets, resolve
 from agentflow.workflow.project import Project
@@ -52,7 +52,7 @@ class Workshop:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError("the project's records", str(self.folder), error) from error
-        self.store = Store.open(self.folder, url=self.database_url or os.environ.get(DATABASE_VARIABLE))
+        self.store = Store.of_project(self.folder, self.database_url)
         self.ledger = Ledger(self.store)
         self.ledger.open_scope(PROJECT_SCOPE, Amounts.unlimited())
         self.artifacts = FileArtifacts(self.folder)

@@ -165,7 +165,7 @@ def test_the_agents_own_tool_calls_pass_the_envelope(desk: Desk) -> None:
         if message["role"] == "tool"
     ]
     assert told[0] == '{"name":"red block","width":"12 cm"}'
-    assert told[1].startswith("refused: step 'plan/t_measure[2.0]' failed: ValueError: there is no ghost")
+    assert told[1].startswith("failed: step 'plan/t_measure[2.0]' failed: ValueError: there is no ghost")
     assert told[2] == "refused: guardrail 'g.look' at tool_args blocked: a forbidden word"
     steps = envelopes(result)
     assert [steps[f"plan/t_measure[{n}.0]"].status for n in (1, 2, 3)] == ["ok", "failed", "refused"]
@@ -198,7 +198,8 @@ def test_answers_that_never_hold_end_the_step_with_all_of_them_on_the_bill(desk:
     result = desk.run()
     assert result.status == "failed"
     assert str(result.error).startswith(
-        "language model 'planner': 4 answers that do not hold, the last: understood: Input should be a valid boolean"
+        "language model 'planner': no answer that holds in 4 rounds; the last: understood: found 'perhaps not'; "
+        "allowed: Input should be a valid boolean"
     )
     assert_spent(result, tokens=440)
 

@@ -12,7 +12,7 @@ from agentflow.testing import Bench
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+def bench(tmp_path: Path, project_database: None) -> Iterator[Bench]:
     with Bench(tmp_path / "project") as made:
         yield made
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from agentflow.core.errors import AgentflowError, InvalidInputError
 
@@ -125,14 +125,13 @@ def test_items_ask_side_by_side_and_each_is_decided_on_its_own(bench: Any) -> No
 def test_what_is_shown_cannot_be_changed_behind_the_deciders_back(bench: Any) -> None:
     flow, result = waiting(bench)
     flow.record_decision(result.run_id, "approve", by="ann")
+    with flow.workshop.store.transaction() as connection:
+        standing = connection.execute(text("SELECT envelope FROM steps WHERE path = 'input'")).scalar_one()
+        other = json.loads(standing)
+        other["output"]["n"] = 7000
+        changed = {"envelope": json.dumps(other)}
+        connection.execute(text("UPDATE steps SET envelope = :envelope WHERE path = 'input'"), changed)
     flow.close()
-    database = sqlite3.connect(bench.root / ".agentflow" / "agentflow.db")
-    (text,) = database.execute("SELECT envelope FROM steps WHERE path = 'input'").fetchone()
-    other = json.loads(text)
-    other["output"]["n"] = 7000
-    database.execute("UPDATE steps SET envelope = ? WHERE path = 'input'", (json.dumps(other),))
-    database.commit()
-    database.close()
     done = bench.open().resume(result.run_id)
     assert done.status == "failed"
     assert "changed" in str(done.error)

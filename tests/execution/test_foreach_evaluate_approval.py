@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from agentflow.core.errors import ApprovalExpiredError, InvalidInputError
 
@@ -237,9 +237,8 @@ def test_a_decision_that_comes_too_late_counts_as_the_file_says(
     run: Any, bench: Any, word: str, status: str
 ) -> None:
     waiting = run(ASK % ("1 < 2", f", timeout: 24h, on_timeout: {word}"), tools=WORK)
-    with sqlite3.connect(bench.root / ".agentflow" / "agentflow.db") as database:
-        database.execute("UPDATE approvals SET expires_ms = 1")
-    database.close()
+    with bench.flow.workshop.store.transaction() as connection:
+        connection.execute(text("UPDATE approvals SET expires_ms = 1"))
     other = "approve" if word == "reject" else "reject"
     with pytest.raises(ApprovalExpiredError):
         bench.opened[0].decide(waiting.run_id, other, by="Ada")

@@ -58,6 +58,18 @@ def test_a_rerun_may_follow_a_change_behind_its_step_but_not_before_it(bench: An
         flow.plan_rerun(first.run_id, "tow")
 
 
+def test_where_nothing_tells_what_a_changed_workflow_was_no_step_of_it_is_reused(bench: Any) -> None:
+    bench.write(STEPS, tools=WORK, head=HEAD)
+    first = bench.open().run("work")
+    (first.folder / "workflow.json").unlink()
+    assert bench.flow.plan_rerun(first.run_id, "two").reused == ("one", "each")
+    bench.write(STEPS.replace("name: a}", "name: z}"), tools=WORK, head=HEAD)
+    with pytest.raises(
+        InvalidInputError, match=r"no workflow\.json in .*the folder of the machine that began"
+    ):
+        bench.open().plan_rerun(first.run_id, "two")
+
+
 def test_a_step_that_did_not_end_well_cannot_be_reused(bench: Any) -> None:
     bench.write(STEPS, tools=WORK, head="budget: {tokens: 12}\n")
     flow = bench.open()

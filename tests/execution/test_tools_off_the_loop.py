@@ -514,3 +514,20 @@ def test_what_cannot_run_in_another_process_is_refused_where_it_is_written(tmp_p
             tool(estimate=Amounts, isolation="process")(function)
     with pytest.raises(InvalidInputError, match="isolation: found 'fork'; allowed: thread, process"):
         tool(estimate=Amounts, isolation="fork")(inner)  # type: ignore[arg-type]
+
+
+def test_waiting_for_a_resource_does_not_use_up_a_steps_own_time(run: Any, bench: Any) -> None:
+    result = run(
+        "- id: each\n  foreach: {in: '[1, 2, 3]', as: n, max_parallel: 3}\n  use: t.long\n"
+        '  with: {n: "${{ n }}"}\n  timeout: 1.0\n',
+        tools="""
+@tool(estimate=fine, resource="gpu:0")
+async def long(n: int) -> dict[str, Any]:
+    note(f"begins:{n}")
+    await asyncio.sleep(0.4)
+    note(f"ends:{n}")
+    return {"n": n}
+""",
+    )
+    assert result.status == "succeeded", result.error
+    assert bench.calls == ["begins:1", "ends:1", "begins:2", "ends:2", "begins:3", "ends:3"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 from pathlib import Path
 from typing import Any
 
 import ormsgpack
 import pytest
 from langgraph.checkpoint.base import empty_checkpoint
+from sqlalchemy import text
 
 from agentflow.core.errors import LeaseLostError
 from agentflow.store.leases import Lease
@@ -52,10 +52,11 @@ def test_a_run_with_a_crafted_checkpoint_is_refused_and_nothing_is_called(bench:
     waiting = flow.run("work")
     assert waiting.status == "waiting"
     folder = tmp_path / "made-by-the-checkpoint"
-    with sqlite3.connect(bench.root / ".agentflow" / "agentflow.db") as connection:
-        changed = connection.execute("UPDATE checkpoints SET data = ?", (crafted(0, folder),)).rowcount
-    connection.close()
-    assert changed
+    with flow.workshop.store.transaction() as connection:
+        changed = connection.execute(
+            text("UPDATE checkpoints SET data = :data"), {"data": crafted(0, folder)}
+        )
+    assert changed.rowcount
     result = flow.decide(waiting.run_id, "approve", by="test")
     assert (result.status, result.error.kind) == ("failed", "Storage")
     assert "the checkpoint of a run" in str(result.error)
@@ -72,16 +73,13 @@ def test_only_the_newest_checkpoint_is_kept_and_it_does_not_grow_with_what_steps
     flow = bench.open()
     result = flow.run("work")
     assert result.status == "succeeded", result.error
-    with sqlite3.connect(bench.root / ".agentflow" / "agentflow.db") as connection:
-        ((count, size),) = connection.execute(
-            "SELECT count(*), max(length(data)) FROM checkpoints"
-        ).fetchall()
-    connection.close()
+    with flow.workshop.store.transaction() as connection:
+        count, size = connection.execute(text("SELECT count(*), max(length(data)) FROM checkpoints")).one()
     assert (count, size < 4_000) == (1, True)
 
 
-def test_a_process_that_lost_its_run_moves_nothing(tmp_path: Path) -> None:
-    store = Store.open(tmp_path)
+def test_a_process_that_lost_its_run_moves_nothing(tmp_path: Path, store_url: str | None) -> None:
+    store = Store.open(tmp_path, store_url)
     lease = store.create_run("r", "work", "d", {}, ttl_ms=0)
     assert lease is not None
     checkpoint = empty_checkpoint()
@@ -100,3 +98,4 @@ def test_a_process_that_lost_its_run_moves_nothing(tmp_path: Path) -> None:
     assert found is not None
     assert found.checkpoint_id == "1"
     asyncio.run(put(taken, 3))
+    store.close()

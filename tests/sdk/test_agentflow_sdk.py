@@ -24,7 +24,7 @@ workflows:
 
 
 @pytest.fixture
-def flow(tmp_path: Path) -> Iterator[Agentflow]:
+def flow(tmp_path: Path, project_database: None) -> Iterator[Agentflow]:
     (tmp_path / "workflows.yaml").write_text(FILE)
     with Agentflow.open(tmp_path) as opened:
         yield opened

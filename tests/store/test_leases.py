@@ -59,6 +59,18 @@ def test_a_run_that_is_held_is_not_claimed_again_even_by_its_own_process(
     other.close()
 
 
+def test_a_run_that_was_another_processs_since_it_was_looked_at_is_not_claimed(store: Store) -> None:
+    store.create_run("r1", "w", "d", {}, status=RunStatus.QUEUED, claim=False)
+    looked_at = store.get_run("r1")
+    faster = store.claim_run("r1", fence=looked_at.fence)
+    store.finish_run("r1", RunStatus.FAILED, lease=faster)
+    store.release_run(faster)
+    with pytest.raises(RunHeldError, match="at the same time, which has given it back by now"):
+        store.claim_run("r1", fence=looked_at.fence)
+    assert (store.get_run("r1").owner, store.get_run("r1").fence) == (None, faster.fence)
+    assert store.claim_run("r1", fence=faster.fence).fence == faster.fence + 1
+
+
 def test_who_holds_a_run_is_said_with_machine_process_and_what_to_do() -> None:
     error = RunHeldError("r1", "lab-3@0a1b:4711:99:ffff", 1_800_000_015_000, 1_800_000_000_000)
     assert str(error) == (

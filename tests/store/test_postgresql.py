@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlalchemy import Connection
 
@@ -182,14 +183,33 @@ def test_a_row_that_stays_locked_is_an_error_that_names_the_server(
     hurried.close()
 
 
-def test_a_server_that_dropped_its_connections_is_reached_again(on_server: Store) -> None:
+def test_a_server_that_dropped_its_connections_is_reached_again(
+    on_server: Store, postgresql_server: str
+) -> None:
     on_server.create_run("r1", "w", "d", {})
-    with on_server.database.read() as connection:
-        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
-        same = "AND datname = current_database() AND query LIKE '%%runs%%'"
-        connection.exec_driver_sql(f"{others} {same}").all()
+    with on_server.database.read() as one, on_server.database.read() as other:
+        theirs = [each.exec_driver_sql("SELECT pg_backend_pid()").scalar_one() for each in (one, other)]
+    drop = "SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) AS pid"
+    with psycopg.connect(postgresql_server) as server:
+        assert server.execute(drop, [theirs]).fetchall() == [(True,), (True,)]
     on_server.finish_run("r1", RunStatus.SUCCEEDED)
+    with psycopg.connect(postgresql_server) as server, on_server.database.read() as connection:
+        mine = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        server.execute(drop, [[mine]])
     assert on_server.get_run("r1").status is RunStatus.SUCCEEDED
+
+
+def test_statements_of_the_hot_path_stay_prepared_between_reads_and_transactions(on_server: Store) -> None:
+    """The driver forgets all of them when a transaction is rolled back, so nothing that ends well may be."""
+    on_server.create_run("r1", "w", "d", {}, claim=False)
+    for _ in range(6):
+        on_server.put_checkpoint("r1", "c", b"x")
+        on_server.find_step("key")
+        on_server.get_checkpoint("r1")
+    with on_server.database.read() as connection:
+        listed = connection.exec_driver_sql("SELECT statement FROM pg_prepared_statements").scalars().all()
+    for part in ("INSERT INTO checkpoints", "SELECT steps.envelope", "SELECT checkpoints.checkpoint_id"):
+        assert any(part in statement for statement in listed), (part, listed)
 
 
 def test_bookings_of_several_scopes_in_one_transaction_never_wait_for_each_other(
@@ -237,3 +257,11 @@ def test_texts_that_the_server_cannot_hold_in_an_error_are_still_recorded(on_ser
         "r1", "p", "", "d", Envelope(status=StepStatus.OK, output="a\0b", error="\0"), started_ms=0
     )
     assert on_server.find_step_at("r1", "p", "")[1].output == "a\0b"
+
+
+def test_only_what_can_be_had_again_may_be_lost_with_the_server(on_server: Store) -> None:
+    said = []
+    for options in ({"fleeting": True}, {}, {"durable": True}):
+        with on_server.database.write(**options) as connection:
+            said.append(connection.exec_driver_sql("SHOW synchronous_commit").scalar_one())
+    assert said == ["off", "on", "on"]

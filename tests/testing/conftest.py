@@ -78,7 +78,7 @@ def distance(subject: Subject, goal: dict) -> Score:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+def bench(tmp_path: Path, project_database: None) -> Iterator[Bench]:
     with Bench(tmp_path / "project") as made:
         yield made
 

@@ -38,6 +38,9 @@ SCOPE: dict[str, Any] = {
         ("inputs.none == null", True),
         ("{'a': [inputs.x]}", {"a": [1.5]}),
         ("inputs.list[1]", 2),
+        ("1in(inputs.list)&&(inputs.list)[0]in inputs.list", True),
+        ("[inputs.n,inputs . n,(inputs).n,inputs['n']]", [3, 3, 3, 3]),
+        ("has(inputs.n)&&!has(inputs.gone)", True),
     ],
 )
 def test_an_expression_gives_its_value(text: str, value: Any) -> None:

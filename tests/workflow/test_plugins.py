@@ -113,7 +113,7 @@ def test_a_workflow_names_the_components_and_the_world_of_another_distribution(
 def test_a_reference_to_what_a_plug_in_s_tool_gives_is_checked(site: Path, tmp_path: Path) -> None:
     install(site, "acme-crane", POINTS, acme_crane=ACME)
     assert mistakes(tmp_path, FILE.replace("output.height_m", "output.height")) == [
-        "8:53: steps.lift.output has no 'height'. Did you mean 'height_m'? It has: height_m."
+        "8:71: steps.lift.output has no 'height'. Did you mean 'height_m'? It has: height_m."
     ]
     assert mistakes(tmp_path, FILE.replace("use: yard.lift", "use: yard.lower")) == [
         "8:26: unknown tool 'yard.lower'. Did you mean 'yard.lift'? Known: crane.lift, echo, yard.lift."

@@ -5,7 +5,7 @@ import pytest
 from agentflow.core.amounts import UNLIMITED, Amounts
 from agentflow.core.errors import InvalidInputError
 from agentflow.workflow.inputs import resolve_inputs
-from agentflow.workflow.schema import Workflow, workflow_digest
+from agentflow.workflow.schema import Workflow, definition, workflow_digest
 from agentflow.workflow.steps import Budget, Step
 
 WORKFLOW = Workflow.model_validate(
@@ -83,3 +83,8 @@ def test_the_digest_depends_on_the_meaning_only() -> None:
     other_words = Workflow.model_validate({"steps": [{"id": "a", "timeout": 90, "use": "t", "cache": False}]})
     changed = Workflow.model_validate({"steps": [{"id": "a", "timeout": 91, "use": "t"}]})
     assert workflow_digest(same) == workflow_digest(other_words) != workflow_digest(changed)
+
+
+def test_the_digest_holds_nothing_that_the_file_does_not_say_so_a_new_option_changes_none() -> None:
+    said = {"steps": [{"id": "a", "use": "t", "timeout": 90.0}]}
+    assert definition(Workflow.model_validate(said)) == said

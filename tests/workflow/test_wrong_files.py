@@ -59,7 +59,7 @@ WRONG = {
     "a key of an agent that does not exist": (
         steps("{id: a, agent: {model: planner, promt: x, prompt: y}}"),
         ["8:41: unknown key 'promt'. Did you mean 'prompt'? Allowed here: model, prompt, output, world, tools, rounds, "
-         "candidates, horizon, keep."],
+         "candidates, horizon, keep, max_tokens."],
     ),
     "a key of a step that does not exist": (
         steps(f"{{id: a, {RENDER}, withs: 1}}"),
@@ -119,7 +119,7 @@ WRONG = {
     ),
     "a part of an input that has none": (
         steps("{id: a, use: robot_arm.render, with: {rollout: '${{ inputs.goal.x }}'}}"),
-        ["8:61: inputs.goal is text; it has no 'x'."],
+        ["8:73: inputs.goal is text; it has no 'x'."],
     ),
     "an unknown tool": (
         steps("{id: a, use: robot_arm.rendr}"),
@@ -187,7 +187,7 @@ WRONG = {
     ),
     "operands of two types": (
         steps(f"{{id: a, if: 0.5 + inputs.n > 1.0, {RENDER}}}"),
-        ["8:21: the types do not fit: float + int; convert with double(x), int(x) or string(x), or write 2.0 for 2."],
+        ["8:25: the types do not fit: float + int; convert with double(x), int(x) or string(x), or write 2.0 for 2."],
     ),
     "a secret in a condition": (
         steps(f"{{id: a, if: secrets.X == '', {RENDER}}}"),
@@ -277,7 +277,7 @@ WRONG = {
         steps(f"{{id: a, {RENDER}}}",
               "{id: b, evaluate: {over: steps.a.output.l, scorers: {risk: robot_arm.collision_risk}, "
               "select: {by: 1.0 - risk + 1}, gate: best.risk}}"),
-        ["9:108: the types do not fit: float + int; convert with double(x), int(x) or string(x), or write 2.0 for 2.",
+        ["9:119: the types do not fit: float + int; convert with double(x), int(x) or string(x), or write 2.0 for 2.",
          "9:131: this gives a number; allowed: a condition."],
     ),
     "a way back without a gate": (
@@ -452,7 +452,7 @@ WRONG = {
     ),
     "an agent whose name alone is given": (
         steps("{id: a, agent: planner}"),
-        ["8:24: agent: found 'planner'; allowed: a mapping with model, prompt, output, world, tools, rounds, candidates, horizon, keep."],
+        ["8:24: agent: found 'planner'; allowed: a mapping with model, prompt, output, world, tools, rounds, candidates, horizon, keep, max_tokens."],
     ),
     "a budget that is a number": (
         workflow("budget: 0.5"),

@@ -15,7 +15,7 @@ from agentflow.core.registry import Registry, scorer, tool
 
 HEAD = """\
 version: 1
-models: {planner: {provider: embedded}}
+models: {planner: {provider: embedded}, writer: {provider: openai, model: m}}
 worlds: {table: {use: tabletop}}
 types:
   Body: {type: object, fields: {name: string, mass_kg: {type: number, minimum: 0, optional: true}}}
@@ -111,27 +111,27 @@ def steps(*lines: str, more: str = "") -> str:
 WRONG: dict[str, tuple[str, list[str]]] = {
     "a misspelt field of a plan": (
         steps("{id: plan, agent: {model: planner, prompt: x}}", "{id: b, foreach: {in: steps.plan.output.candidats}, use: shop.count, with: {text: a}}"),
-        ["12:31: steps.plan.output has no 'candidats'. Did you mean 'candidates'? It has: goal, model, candidates, chosen, rejected, rounds, tried, history, do_nothing_m, rungs."],
+        ["12:49: steps.plan.output has no 'candidats'. Did you mean 'candidates'? It has: goal, model, candidates, chosen, rejected, rounds, tried, history, do_nothing_m, rungs."],
     ),
     "a misspelt field of a model that a tool returns": (
         steps(FIND, "{id: b, use: shop.count, with: {text: '${{ steps.find.output.best.nme }}'}}"),
-        ["12:52: steps.find.output.best has no 'nme'. Did you mean 'name'? It has: name, price, tags."],
+        ["12:75: steps.find.output.best has no 'nme'. Did you mean 'name'? It has: name, price, tags."],
     ),
     "a field of a whole number": (
         steps(COUNT, "{id: b, use: shop.count, with: {text: 'we have ${{ steps.count.output.total }}'}}"),
-        ["12:60: steps.count.output is a whole number; it has no 'total'."],
+        ["12:79: steps.count.output is a whole number; it has no 'total'."],
     ),
     "a field of a list": (
         steps(FIND, "{id: b, use: shop.count, with: {text: '${{ steps.find.output.items.name }}'}}"),
-        ["12:52: steps.find.output.items is a list; it has no 'name'. Write steps.find.output.items[0].name, or steps.find.output.items.map(x, x.name)."],
+        ["12:76: steps.find.output.items is a list of mappings (Item); it has no 'name'. Write steps.find.output.items[0].name, or steps.find.output.items.map(x, x.name)."],
     ),
     "a field of a list's item": (
         steps(FIND, "{id: b, use: shop.count, with: {text: '${{ steps.find.output.items[0].nam }}'}}"),
-        ["12:52: steps.find.output.items[0] has no 'nam'. Did you mean 'name'? It has: name, price, tags."],
+        ["12:79: steps.find.output.items[0] has no 'nam'. Did you mean 'name'? It has: name, price, tags."],
     ),
     "an item of something that has none": (
         steps(COUNT, "{id: b, if: 'steps.count.output[0] > 1', use: shop.loose}"),
-        ["12:22: steps.count.output is a whole number; it has no items."],
+        ["12:40: steps.count.output is a whole number; it has no items."],
     ),
     "an output's field without the word output": (
         steps(FIND, "{id: b, use: shop.price, with: {item: '${{ steps.find.best }}'}}"),
@@ -143,8 +143,8 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     ),
     "a field of a dataclass and one of a TypedDict": (
         steps("{id: pack, use: shop.pack, with: {names: [a]}}", "{id: sum, use: shop.price, with: {item: {name: a, price: 1.0}}}", "{id: c, if: 'steps.pack.output[0].width > 1.0 && steps.sum.output.totl > 1.0', use: shop.loose}"),
-        ["13:22: steps.pack.output[0] has no 'width'. Did you mean 'width_m'? It has: width_m, label.",
-            "13:58: steps.sum.output has no 'totl'. Did you mean 'total'? It has: total, count."],
+        ["13:43: steps.pack.output[0] has no 'width'. Did you mean 'width_m'? It has: width_m, label.",
+            "13:75: steps.sum.output has no 'totl'. Did you mean 'total'? It has: total, count."],
     ),
     "a number for a text": (
         steps(COUNT, "{id: b, use: shop.count, with: {text: '${{ steps.count.output }}'}}"),
@@ -191,7 +191,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     ),
     "a misspelt field of a foreach's item": (
         steps(FIND, "{id: b, foreach: {in: steps.find.output.items, as: article}, use: shop.count, with: {text: '${{ article.nmae }}'}}"),
-        ["12:105: article has no 'nmae'. Did you mean 'name'? It has: name, price, tags."],
+        ["12:113: article has no 'nmae'. Did you mean 'name'? It has: name, price, tags."],
     ),
     "an item of the wrong type": (
         steps(FIND, "{id: b, foreach: {in: steps.find.output.items, as: article}, use: shop.count, with: {text: '${{ article }}'}}"),
@@ -203,9 +203,9 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     ),
     "what a foreach left, misread": (
         steps(FIND, "{id: each, foreach: {in: steps.find.output.items, as: article}, use: shop.price, with: {item: '${{ article }}'}}", "{id: c, if: steps.each.output.succeeded > 1, use: shop.loose}", "{id: d, use: shop.loose, with: {options: '${{ steps.each.results[0].total }}'}}", "{id: e, use: shop.loose, with: {options: '${{ steps.each.results[0].output.totals }}'}}", "{id: f, use: shop.loose, with: {options: '${{ steps.each.outputs }}'}}"),
-        ["13:21: steps.each.output has no 'succeeded'. It has: count, ok.",
-            "14:55: steps.each.results[0] has no 'total'. It has: status, ok, skipped, error, error_kind, usage, index, item_digest, output.",
-            "15:55: steps.each.results[0].output has no 'totals'. Did you mean 'total'? It has: total, count.",
+        ["13:39: steps.each.output has no 'succeeded'. It has: count, ok.",
+            "14:77: steps.each.results[0] has no 'total'. It has: status, ok, skipped, error, error_kind, usage, index, item_digest, output.",
+            "15:84: steps.each.results[0].output has no 'totals'. Did you mean 'total'? It has: total, count.",
             "16:55: a step has no 'outputs'. Did you mean 'output'? Of step 'each' can be read: output, status, ok, skipped, error, usage, results."],
     ),
     "results of a step that is no foreach": (
@@ -217,21 +217,30 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         ["13:21: this gives a whole number; allowed: a condition.",
             "14:21: this gives text; allowed: a condition."],
     ),
+    "a comparison of a text with a number": (
+        steps(FIND, "{id: b, if: steps.find.output.best.name > 3, use: shop.loose}"),
+        ["12:49: the types do not fit: string > int; convert with double(x), int(x) or string(x), or write 2.0 for 2."],
+    ),
     "an evaluation's best, misread": (
         steps("{id: pack, use: shop.pack, with: {names: [a]}}", "{id: best, evaluate: {over: steps.pack.output, scorers: {wide: shop.width}, select: {by: -wide}, gate: best.width < 0.5}}", "{id: c, if: steps.best.output.best.wid < 0.5, use: shop.loose}", "{id: d, if: steps.best.output.chosen.wide < 0.5, use: shop.loose}", "{id: e, if: steps.best.output.selected.wide < 0.5, use: shop.loose}"),
-        ["12:112: best has no 'width'. Did you mean 'width_m'? It has: width_m, label, index, wide.",
-            "13:21: steps.best.output.best has no 'wid'. Did you mean 'wide'? It has: width_m, label, index, wide.",
-            "14:21: steps.best.output has no 'chosen'. It has: best, selected, scored, unscored.",
-            "15:21: steps.best.output.selected is a list; it has no 'wide'. Write steps.best.output.selected[0].wide, or steps.best.output.selected.map(x, x.wide)."],
+        ["12:117: best has no 'width'. Did you mean 'width_m'? It has: width_m, label, index, wide.",
+            "13:44: steps.best.output.best has no 'wid'. Did you mean 'wide'? It has: width_m, label, index, wide.",
+            "14:39: steps.best.output has no 'chosen'. It has: best, selected, scored, unscored.",
+            "15:48: steps.best.output.selected is a list of mappings; it has no 'wide'. Write steps.best.output.selected[0].wide, or steps.best.output.selected.map(x, x.wide)."],
     ),
     "an evaluation over a mapping": (
         steps(FIND, "{id: b, evaluate: {over: steps.find.output, scorers: {wide: shop.width}}}"),
         ["12:34: this gives a mapping (Found); allowed: a list."],
     ),
+    "a gate that gives a number, and one that compares a label": (
+        steps("{id: pack, use: shop.pack, with: {names: [a]}}", "{id: b, evaluate: {over: steps.pack.output, scorers: {wide: shop.width}, gate: best.wide}}", "{id: c, evaluate: {over: steps.pack.output, scorers: {wide: shop.width}, gate: best.label > 1.0}}"),
+        ["12:88: this gives a number; allowed: a condition.",
+            "13:99: the types do not fit: string > float; convert with double(x), int(x) or string(x), or write 2.0 for 2."],
+    ),
     "an approval's answer, misread": (
         steps("{id: ask, approval: {message: ok?, answers: {fps: integer}}}", "{id: b, if: steps.ask.output.answers.fsp > 3, use: shop.loose}", "{id: c, if: steps.ask.output.fps > 3, use: shop.loose}", "{id: d, if: steps.ask.output.answers.fps == 'many', use: shop.count, with: {text: '${{ steps.ask.output.answers.fps }}'}}"),
-        ["12:21: steps.ask.output.answers has no 'fsp'. Did you mean 'fps'? It has: fps.",
-            "13:21: steps.ask.output has no 'fps'. It has: decision, by, comment, answers.",
+        ["12:46: steps.ask.output.answers has no 'fsp'. Did you mean 'fps'? It has: fps.",
+            "13:38: steps.ask.output has no 'fps'. It has: decision, by, comment, answers.",
             "14:91: tool 'shop.count': 'text' takes text; this gives a whole number."],
     ),
     "an approval with answers of unknown and contradictory types": (
@@ -246,8 +255,8 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     ),
     "a misspelt field of a declared input": (
         steps("{id: b, if: inputs.scene.sede > 3, use: shop.loose}", "{id: c, use: shop.count, with: {text: '${{ inputs.scene.bodies[0].nam }}'}}"),
-        ["11:21: inputs.scene has no 'sede'. Did you mean 'seed'? It has: seed, bodies.",
-            "12:52: inputs.scene.bodies[0] has no 'nam'. Did you mean 'name'? It has: name, mass_kg."],
+        ["11:34: inputs.scene has no 'sede'. Did you mean 'seed'? It has: seed, bodies.",
+            "12:75: inputs.scene.bodies[0] has no 'nam'. Did you mean 'name'? It has: name, mass_kg."],
     ),
     "a declared input of the wrong type": (
         steps("{id: b, use: shop.count, with: {text: '${{ inputs.scene.bodies[0].mass_kg }}'}}", "{id: c, use: shop.pack, with: {names: '${{ inputs.scene.bodies }}'}}"),
@@ -256,8 +265,8 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     ),
     "an unknown figure of the run": (
         steps("{id: b, if: run.spnet.usd > 1.0, use: shop.loose}", "{id: c, if: budget.left.dollars < 1.0, use: shop.loose}"),
-        ["11:21: run has no 'spnet'. Did you mean 'spent'? It has: id, seed, spent.",
-            "12:21: budget.left has no 'dollars'. It has: tokens, micro_usd, gpu_ms, frames, wall_ms, usd, gpu_seconds."],
+        ["11:25: run has no 'spnet'. Did you mean 'spent'? It has: id, seed, spent.",
+            "12:33: budget.left has no 'dollars'. It has: tokens, micro_usd, gpu_ms, frames, wall_ms, usd, gpu_seconds."],
     ),
     "a workflow's input of the wrong type": (
         steps(COUNT, "{id: b, workflow: v, with: {scene: {seed: one, bodies: []}, n: '${{ steps.count.output }}'}}", "{id: c, workflow: v, with: {scene: {seed: '${{ inputs.names[0] }}', bodies: [{nam: x}]}, n: x}}", more="  v: {inputs: {scene: Scene, n: string}, steps: [{id: a, use: shop.loose}]}\n"),
@@ -267,7 +276,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     ),
     "a workflow's output, misread": (
         steps("{id: sub, workflow: v}", "{id: b, use: shop.count, with: {text: '${{ steps.sub.output.distnce }}'}}", "{id: c, use: shop.count, with: {text: '${{ steps.sub.output.amount }}'}}", more="  v:\n    steps: ["+COUNT+"]\n    outputs: {distance: {value: 1.5, type: number}, amount: '${{ steps.count.output }}'}\n"),
-        ["12:52: steps.sub.output has no 'distnce'. Did you mean 'distance'? It has: distance, amount.",
+        ["12:69: steps.sub.output has no 'distnce'. Did you mean 'distance'? It has: distance, amount.",
             "13:47: tool 'shop.count': 'text' takes text; this gives a whole number."],
     ),
     "an output of the wrong type": (
@@ -275,7 +284,7 @@ WRONG: dict[str, tuple[str, list[str]]] = {
         ["14:18: the output 'a' is declared as text; this gives a whole number.",
             "15:18: the output 'b': found 'few' (text); allowed: a whole number.",
             "16:18: the output 'c' is declared as a mapping (Scene) with 'bodies'; this gives a mapping with seed.",
-            "17:23: steps.find.output has no 'bst'. Did you mean 'best'? It has: items, best, note.",
+            "17:41: steps.find.output has no 'bst'. Did you mean 'best'? It has: items, best, note.",
             "18:27: unknown type 'Scen'. Did you mean 'Scene'? Declared under `types`: Body, Scene."],
     ),
     "a tool's declared output that contradicts the tool": (
@@ -291,11 +300,11 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     ),
     "what an untyped tool was declared to give, misread": (
         steps("{id: a, use: shop.loose, output: Scene}", "{id: b, if: steps.a.output.sed > 1, use: shop.loose}"),
-        ["12:21: steps.a.output has no 'sed'. Did you mean 'seed'? It has: seed, bodies."],
+        ["12:36: steps.a.output has no 'sed'. Did you mean 'seed'? It has: seed, bodies."],
     ),
     "what an agent was declared to give, misread": (
-        steps("{id: a, agent: {model: planner, prompt: x, output: Scene}}", "{id: b, if: steps.a.output.candidates.size() > 1, use: shop.loose}"),
-        ["12:21: steps.a.output has no 'candidates'. It has: seed, bodies."],
+        steps("{id: a, agent: {model: writer, prompt: x, output: Scene}}", "{id: b, if: steps.a.output.candidates.size() > 1, use: shop.loose}"),
+        ["12:36: steps.a.output has no 'candidates'. It has: seed, bodies."],
     ),
     "an agent's numbers and inputs of the wrong type": (
         steps("{id: a, agent: {model: planner, prompt: x, rounds: '${{ inputs.names }}', keep: '${{ 0.5 }}'}, with: {scen: {}, goal: 3}}"),
@@ -375,8 +384,13 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     "an unknown answer type in a list": (
         steps("{id: a, approval: {message: m, show: [steps.b.output, inputs.scene.x], answers: [fps]}}"),
         ["11:47: unknown step 'b'. Steps before this one: none.",
-            "11:63: inputs.scene has no 'x'. It has: seed, bodies.",
+            "11:76: inputs.scene has no 'x'. It has: seed, bodies.",
             "11:89: answers: found a list; allowed: a mapping."],
+    ),
+    "a misspelt field inside a comprehension": (
+        steps(FIND, "{id: b, use: shop.pack, with: {names: '${{ steps.find.output.items.map(article, article.nmae) }}'}}", "{id: c, use: shop.pack, with: {names: '${{ steps.find.output.items.map(article, article.price) }}'}}"),
+        ["12:97: article has no 'nmae'. Did you mean 'name'? It has: name, price, tags.",
+            "13:47: tool 'shop.pack': 'names', at […], takes text; this gives a number."],
     ),
     "a secret where none may be read": (
         steps("{id: a, agent: {model: planner, prompt: 'use ${{ secrets.KEY }}'}}"),
@@ -384,6 +398,6 @@ WRONG: dict[str, tuple[str, list[str]]] = {
     ),
     "a sum of an input and a text": (
         steps("{id: b, use: shop.find, with: {name: a, limit: \"${{ inputs.n + 'x' }}\"}}"),
-        ["11:61: the types do not fit: operands that the operation does not take; convert with double(x), int(x) or string(x), or write 2.0 for 2."],
+        ["11:70: the types do not fit: int + string; convert with double(x), int(x) or string(x), or write 2.0 for 2."],
     ),
 }  # fmt: skip
