@@ -65,7 +65,7 @@ def run(
         return flow.run(*given(flow), seed=seed, listener=follower)
 
     if detach:
-        return _detach(file, as_json, lambda flow: flow.enqueue(*given(flow), seed=seed))
+        return _detach(file, Manner(as_json, quiet), lambda flow: flow.enqueue(*given(flow), seed=seed))
     return attend(file, Manner(as_json, quiet, follow), start)
 
 
@@ -162,16 +162,17 @@ def cancel(run_id: RunId, file: File = DEFAULT_FILE, as_json: Json = False) -> i
     return exits.OK
 
 
-def _detach(file: str, as_json: bool, enqueue: Callable[[Agentflow], str]) -> int:
+def _detach(file: str, manner: Manner, enqueue: Callable[[Agentflow], str]) -> int:
     from agentflow.sdk import Agentflow
 
     with Agentflow.open(file) as flow:
         run_id = enqueue(flow)
-    if as_json:
+    if manner.as_json:
         print_json({"run_id": run_id, "status": "queued"})
         return exits.OK
     print(run_id)
-    exits.say("It waits for `agentflow worker`. Follow it: agentflow show RUN --follow", prefix="")
+    if not manner.quiet:
+        exits.say(f"It waits for `agentflow worker`. Follow it: agentflow show {run_id} --follow", prefix="")
     return exits.OK
 
 

@@ -60,6 +60,18 @@ def test_the_trace_is_shown_as_a_tree(project, agentflow):
     assert "step greet" in [child["name"] for child in root["children"]]
 
 
+def test_records_on_a_server_are_read_and_written_there(project, agentflow, monkeypatch, postgresql_url):
+    monkeypatch.setenv("DATABASE_URL", postgresql_url)
+    run_id = agentflow("run", "asks", "--detach", "--quiet").out.strip()
+    assert agentflow("worker", "--until-idle").code == 0
+    assert not (project / ".agentflow" / "agentflow.db").exists()
+    assert [run["run_id"] for run in json.loads(agentflow("runs", "--json").out)] == [run_id]
+    assert json.loads(agentflow("approvals", "--json").out)[0]["run_id"] == run_id
+    assert agentflow("approve", run_id, "--later").code == 0
+    assert agentflow("worker", "--until-idle").code == 0
+    assert agentflow("show", run_id, "--follow", "--quiet").code == 0
+
+
 def test_another_project_is_named_with_file(project, agentflow, tmp_path, monkeypatch):
     agentflow("run", "counts")
     elsewhere = tmp_path / "elsewhere"
