@@ -17,8 +17,8 @@ from agentflow.workflow.cel_pattern import pattern_ns
 from agentflow.workflow.cel_tree import Node
 from agentflow.workflow.cel_values import LIST_WEIGHT, MAP_WEIGHT, SCALAR, Shape, join, text_shape
 
-MAX_WORK_NS = 15_000_000
-"""What one evaluation may be bounded by: less than a third of the 50 ms that none may take, for slower machines."""
+MAX_WORK_NS = 30_000_000
+"""What one evaluation may be bounded by: less than the 50 ms that none may take, for slower machines."""
 
 OPERATION_NS, CALL_NS, ROUND_NS = 300, 1_500, 1_000
 """One operation, one call of a function, and one pass of a comprehension, each without what it copies."""

@@ -40,8 +40,12 @@ class UnfitError(ValueError):
         super().__init__(found)
 
 
-class MissingError(UnfitError):
-    """A path that leads nowhere; only an expression that comes to read it fails."""
+class EvaluationError(UnfitError):
+    """A part without a value, such as a path that leads nowhere; only what comes to read it fails."""
+
+
+class TooMuchError(UnfitError):
+    """More than an evaluation may take in or work."""
 
 
 class Shape(NamedTuple):
@@ -117,7 +121,7 @@ class Intake:
             pieces = len(value) // PIECE
             if pieces * _PIECE_NS > self.limit_ns:
                 longest = PIECE * self.limit_ns // _PIECE_NS
-                raise UnfitError(f"a text of {len(value)} characters", f"at most {longest}")
+                raise TooMuchError(f"a text of {len(value)} characters", f"at most {longest}")
             self._add(_TAKE_NS + _CONVERSION_NS[str] + _PIECE_NS * pieces)
             return value, text_shape(len(value))
         if depth == MAX_DEPTH:
@@ -133,7 +137,7 @@ class Intake:
         self.ns += ns
         self.values += values
         if self.ns > self.limit_ns:
-            raise UnfitError(
+            raise TooMuchError(
                 f"more than {self.values - values} values to hand over",
                 f"about {self.values * self.limit_ns // self.ns} of their kind; name only the parts that are needed",
             )
@@ -144,7 +148,7 @@ class Intake:
         if not size:
             return [], _EMPTY
         if size * _LEAST_NS > self.limit_ns:
-            raise UnfitError(f"a list of {size} items", f"at most {self.limit_ns // _LEAST_NS}")
+            raise TooMuchError(f"a list of {size} items", f"at most {self.limit_ns // _LEAST_NS}")
         kinds = set(map(type, value)) if isinstance(value, list | tuple) else {object}
         if kinds <= _SCALARS:
             self._add(size * max((_CONVERSION_NS[kind] for kind in kinds), default=0), size)
@@ -249,7 +253,7 @@ def follow(scope: Mapping[str, Any], parts: tuple[str | int, ...]) -> Any:
     """Return what lies at a path.
 
     Raises:
-        MissingError: nothing does.
+        EvaluationError: nothing does.
     """
     value: Any = scope
     for part in parts:
@@ -263,17 +267,17 @@ def follow(scope: Mapping[str, Any], parts: tuple[str | int, ...]) -> Any:
     return value
 
 
-def _no_key(scope: Mapping[str, Any], value: Any, part: str | int) -> MissingError:
+def _no_key(scope: Mapping[str, Any], value: Any, part: str | int) -> EvaluationError:
     if value is scope:
-        return MissingError(f"Undefined variable or function: '{part}'", "what CEL can evaluate")
-    return MissingError(f"no key {str(part)!r}", NO_KEY)
+        return EvaluationError(f"Undefined variable or function: '{part}'", "what CEL can evaluate")
+    return EvaluationError(f"no key {str(part)!r}", NO_KEY)
 
 
 def _item(value: Any, part: str | int) -> Any:
     if isinstance(part, str) or isinstance(value, str | bytes) or not isinstance(value, Sequence):
-        raise MissingError(*NO_OPERATION)
+        raise EvaluationError(*NO_OPERATION)
     if part >= len(value):
-        raise MissingError(f"index out of bounds: {part}", NO_ITEM)
+        raise EvaluationError(f"index out of bounds: {part}", NO_ITEM)
     return value[part]
 
 
