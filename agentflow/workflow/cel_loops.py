@@ -100,13 +100,35 @@ class Place:
 
     def value(self, run: Run) -> Any:
         """Return what lies there."""
-        scope = run.bound if self.free else run.scope
-        if not self.asks:
-            return follow(scope, self.parts)
-        holder = follow(scope, self.parts[:-1])
-        if not isinstance(holder, Mapping):
-            raise EvaluationError(*NO_OPERATION)
-        return self.parts[-1] in holder
+        return self.found(run.bound if self.free else run.scope)
+
+    def found(self, scope: Mapping[str, Any]) -> Any:
+        """Return what lies there in a scope."""
+        if self.asks:
+            holder = follow(scope, self.parts[:-1])
+            if not isinstance(holder, Mapping):
+                raise EvaluationError(*NO_OPERATION)
+            return self.parts[-1] in holder
+        value: Any = scope
+        for part in self.parts:
+            if type(value) is not dict or part not in value:
+                return follow(scope, self.parts)
+            value = value[part]
+        return value
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """What lies at a path in the result of a comprehension, or without a path, its size."""
+
+    of: Loop
+    parts: tuple[str | int, ...]
+    free: frozenset[str]
+
+    def value(self, run: Run) -> Any:
+        """Return what lies there."""
+        whole = self.of.value(run)
+        return follow(whole, self.parts) if self.parts else len(whole)
 
 
 @dataclass(slots=True, eq=False)
@@ -148,7 +170,7 @@ class Program:
         total = before_ns + self.known[key] if simple and key in self.known else 0
         if not 0 < total <= left_ns:
             bound = Bound(dict(shapes))
-            bound.of(self.tree)
+            bound.of(self.tree, body=bool(self.moving))
             total = before_ns + bound.ns
             if total > left_ns:
                 raise TooMuchError(*bound.refusal(before_ns + MAX_WORK_NS - left_ns, MAX_WORK_NS))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from agentflow.workflow.cel_loops import Loop, Place, Program, Source
-from agentflow.workflow.cel_reading import path_of
+from agentflow.workflow.cel_loops import Loop, Part, Place, Program, Source
+from agentflow.workflow.cel_reading import path_from, path_of
 from agentflow.workflow.cel_tree import Node
 
 _OWN = frozenset({"bytes", "duration", "timestamp", "type", "uint"})
@@ -68,7 +68,19 @@ class _Cutter:
         if holder is not None:
             parts = (*holder, node.name) if node.kind == "has" else holder
             return Place(parts, node.kind == "has", around & {str(parts[0])})
-        return self._loop(node, around) if node.kind == "macro" and self.driven else None
+        if not self.driven:
+            return None
+        return self._loop(node, around) if node.kind == "macro" else self._part(node, around)
+
+    def _part(self, node: Node, around: frozenset[str]) -> Part | None:
+        """Return what a node takes of a list that a comprehension gathers, so that CEL is not given all of it."""
+        whole, parts = path_from(node)
+        if node.name == "size" and node.kind in ("call", "method") and len(node.args) == 1:
+            whole = node.args[0]
+        if whole is node or whole.kind != "macro" or whole.name not in ("filter", "map"):
+            return None
+        loop = self._loop(whole, around)
+        return Part(loop, parts, loop.free)
 
     def _loop(self, node: Node, around: frozenset[str]) -> Loop:
         over = self.source(node.args[0], around)

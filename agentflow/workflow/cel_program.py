@@ -7,7 +7,7 @@ from typing import Any
 
 from agentflow.core.errors import InvalidInputError
 from agentflow.workflow.cel_cost import MAX_WORK_NS
-from agentflow.workflow.cel_loops import Program, Run
+from agentflow.workflow.cel_loops import Place, Program, Run
 from agentflow.workflow.cel_plan import plan
 from agentflow.workflow.cel_reading import Flaw, Reading
 from agentflow.workflow.cel_syntax import Reference
@@ -28,7 +28,7 @@ class Expr:
         self.nesting = reading.nesting
         self._read_tree = reading.tree
         self._source = plan(text, reading.tree)
-        self._by_cel = isinstance(self._source, Program)
+        self._place = self._source if isinstance(self._source, Place) else None
 
     def __repr__(self) -> str:
         return f"Expr({self.text!r})"
@@ -63,16 +63,18 @@ class Expr:
         Raises:
             InvalidInputError: see `evaluate`.
         """
-        run = Run(self.text, scope, left_ns)
         try:
-            value = self._source.value(run)
-            if self._by_cel:
-                return Copier(MAX_WORK_NS // COPY_NS).copy(value), left_ns - run.left_ns
-            if type(value) is str or value is None or type(value) is bool:
-                run.left_ns -= value_ns
-                return value, left_ns - run.left_ns
-            copier = Copier(run.left_ns // value_ns)
-            return copier.copy(value), left_ns - run.left_ns + value_ns * (1 + copier.values)
+            if self._place is not None:
+                value, spent_ns = self._place.found(scope), 0
+                if type(value) is str or value is None or type(value) is bool:
+                    return value, value_ns
+            else:
+                run = Run(self.text, scope, left_ns)
+                value, spent_ns = self._source.value(run), left_ns - run.left_ns
+                if isinstance(self._source, Program):  # its work is bounded with that of copying its result
+                    return Copier(MAX_WORK_NS // COPY_NS).copy(value), spent_ns
+            copier = Copier((left_ns - spent_ns) // value_ns)
+            return copier.copy(value), spent_ns + value_ns * (1 + copier.values)
         except UnfitError as error:
             raise InvalidInputError(f"expression `{self.text}`", error.found, error.allowed) from None
 

@@ -51,6 +51,12 @@ def read(text: str) -> Reading:
 
 def path_of(node: Node) -> tuple[str | int, ...] | None:
     """Return the constant path that a node is, or None."""
+    start, parts = path_from(node)
+    return (start.name, *parts) if start.kind == "name" else None
+
+
+def path_from(node: Node) -> tuple[Node, tuple[str | int, ...]]:
+    """Return where the constant fields and indexes at the end of a node begin, and these."""
     parts: list[str | int] = []
     while node.kind in ("select", "index"):
         if node.kind == "select":
@@ -58,10 +64,10 @@ def path_of(node: Node) -> tuple[str | int, ...] | None:
         else:
             key = node.args[1]
             if key.kind != "literal" or type(key.value) not in (str, int) or key.name[-1:] in "uU":
-                return None
+                break
             parts.append(key.value)
         node = node.args[0]
-    return (node.name, *reversed(parts)) if node.kind == "name" else None
+    return node, tuple(reversed(parts))
 
 
 def static_flaws(reading: Reading, roots: Roots | None) -> Iterator[Flaw]:
