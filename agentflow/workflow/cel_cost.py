@@ -17,13 +17,15 @@ from agentflow.workflow.cel_pattern import pattern_ns
 from agentflow.workflow.cel_tree import Node
 from agentflow.workflow.cel_values import LIST_WEIGHT, MAP_WEIGHT, SCALAR, Shape, join, text_shape
 
-MAX_WORK_NS = 15_000_000
-"""What one evaluation may be bounded by: less than a third of the 50 ms that none may take, for slower machines."""
+MAX_WORK_NS = 30_000_000
+"""What one evaluation may be bounded by: less than the 50 ms that none may take, for slower machines."""
 
-OPERATION_NS, CALL_NS, ROUND_NS = 300, 1_500, 1_000
+OPERATION_NS, CALL_NS, ROUND_NS = 150, 800, 1_000
 """One operation, one call of a function, and one pass of a comprehension, each without what it copies."""
-COPY_NS, RESULT_NS = 70, 600
-"""To copy or compare one value, and to hand one value of the result back and write it as JSON."""
+COPY_NS, COMPARE_NS = 70, 30
+"""To copy or compare one value of many, and to compare two values at all."""
+RESULT_NS, BODY_RESULT_NS, SCALAR_RESULT_NS = 600, 300, 100
+"""To hand one value of the result back and write it as JSON, one of a body's, and a body's plain one."""
 READ_NS = 40
 """To read one character of a number, a time or a duration."""
 _MAX_JOINS = 5_000
@@ -43,10 +45,14 @@ class Bound:
     joins: int = 0
     worst: tuple[int, Node | None, Shape] = (0, None, SCALAR)
 
-    def of(self, tree: Node) -> Shape:
+    def of(self, tree: Node, *, body: bool = False) -> Shape:
         """Return the bound of the value of an expression, having added up what it and its result cost."""
         shape = self.visit(tree)
-        self.charge(tree, RESULT_NS * shape.weight, shape)
+        if body:
+            ns = BODY_RESULT_NS * shape.weight if shape.weight > 1 else SCALAR_RESULT_NS
+        else:
+            ns = RESULT_NS * shape.weight
+        self.charge(tree, ns, shape)
         return shape
 
     def refusal(self, before_ns: int, limit_ns: int) -> tuple[str, str]:
@@ -79,7 +85,7 @@ class Bound:
 
     def _literal(self, node: Node) -> Shape:
         shape = text_shape(len(node.value)) if isinstance(node.value, str | bytes) else SCALAR
-        self.charge(node, OPERATION_NS + COPY_NS * shape.weight, shape)
+        self.charge(node, OPERATION_NS + COPY_NS * _cells(shape), shape)
         return shape
 
     def _name(self, node: Node) -> Shape:
@@ -94,13 +100,13 @@ class Bound:
             found = whole.part(key.value if isinstance(key.value, str) else None)
         else:
             found = whole.part(node.name)
-        self.charge(node, OPERATION_NS + COPY_NS * found.weight + whole.length, whole)
+        self.charge(node, OPERATION_NS + COPY_NS * _cells(found) + whole.length, whole)
         return SCALAR if node.kind == "has" else found
 
     def _call(self, node: Node) -> Shape:
         shapes = [self.visit(arg) for arg in node.args]
         largest = max(shapes, key=lambda shape: shape.weight, default=SCALAR)
-        self.charge(node, CALL_NS + 2 * COPY_NS * sum(shape.weight for shape in shapes), largest)
+        self.charge(node, CALL_NS + 2 * COPY_NS * sum(map(_cells, shapes)), largest)
         if node.name in _READERS:
             self.charge(node, READ_NS * largest.length, largest)
         if node.name == "matches" and isinstance(node.args[-1].value, str):
@@ -111,20 +117,24 @@ class Bound:
 
     def _binary(self, node: Node) -> Shape:
         left, right = (self.visit(arg) for arg in node.args)
-        result, cells = SCALAR, 2 * (left.weight + right.weight)
+        result, cells, compared = SCALAR, 2 * (_cells(left) + _cells(right)), 0
         if node.name in _LOGIC:
             cells = 0
         elif node.name in _EQUAL:
-            cells = min(left.weight, right.weight)
+            cells = min(_cells(left), _cells(right))
+        elif node.name == "in":
+            compared = right.length
+            cells = compared * min(_cells(left), _cells(right.part()))
         elif node.name == "+" and (left.length or right.length):
             item = None if left.item is None or right.item is None else self.joined(left.item, right.item)
             result = Shape(left.weight + right.weight, left.length + right.length, item)
-        self.charge(node, OPERATION_NS + COPY_NS * cells, max(left, right, key=lambda shape: shape.weight))
+        ns = OPERATION_NS + COPY_NS * cells + COMPARE_NS * compared
+        self.charge(node, ns, max(left, right, key=lambda shape: shape.weight))
         return result
 
     def _unary(self, node: Node) -> Shape:
         shape = self.visit(node.args[0])
-        self.charge(node, OPERATION_NS + COPY_NS * shape.weight, shape)
+        self.charge(node, OPERATION_NS + COPY_NS * _cells(shape), shape)
         return SCALAR
 
     def _choice(self, node: Node) -> Shape:
@@ -170,6 +180,11 @@ class Bound:
         if node.name == "map":
             return Shape(LIST_WEIGHT + over.length * bodies[-1].weight, over.length, bodies[-1], {})
         return SCALAR
+
+
+def _cells(shape: Shape) -> int:
+    """Return how many values are copied with a value, beyond those that any operation copies."""
+    return max(shape.weight - 2, 0)
 
 
 _VISITS: dict[str, Callable[[Bound, Node], Shape]] = {

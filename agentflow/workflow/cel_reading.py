@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from agentflow.core.errors import nearest
@@ -24,71 +25,17 @@ class Flaw:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
-    """A constant path into the scope, ``inputs.a["b"][0]``, at ``text[start:end]``.
-
-    ``asks``: it is the path of a ``has(…)``, whose value is whether the last part is there.
-    """
-
-    parts: tuple[str | int, ...]
-    start: int
-    end: int
-    offset: int
-    """Where its first name stands."""
-    asks: bool = False
-
-    @property
-    def reference(self) -> Reference:
-        """The names that it begins with."""
-        names = []
-        for part in self.parts:
-            if not isinstance(part, str):
-                break
-            names.append(part)
-        return Reference(tuple(names), self.offset)
-
-
 @dataclass(slots=True)
 class Reading:
     """What an expression reads and calls. ``nesting`` counts comprehensions inside one another."""
 
     tree: Node
-    paths: list[Path] = field(default_factory=list)
+    references: list[Reference] = field(default_factory=list)
+    """The paths that it reads, in the order of the text."""
     functions: list[tuple[str, int]] = field(default_factory=list)
     methods: list[tuple[str, int]] = field(default_factory=list)
     patterns: list[Node] = field(default_factory=list)
-    bound: set[str] = field(default_factory=set)
     nesting: int = 0
-
-    @property
-    def references(self) -> list[Reference]:
-        """The paths that it reads, in the order of the text."""
-        return [path.reference for path in self.paths]
-
-    @property
-    def plain(self) -> Path | None:
-        """The one path that is the whole expression, if that is all it is."""
-        whole = [path for path in self.paths if (path.start, path.end) == (self.tree.start, self.tree.end)]
-        return whole[0] if len(self.paths) == 1 and whole else None
-
-    def names(self) -> dict[str, Path]:
-        """Return the paths, each under a name that nothing in the expression binds."""
-        prefix = "_path"
-        while any(name.startswith(prefix) for name in self.bound):
-            prefix += "_"
-        different = {(path.parts, path.asks): path for path in self.paths}
-        return {f"{prefix}{index}": path for index, path in enumerate(different.values())}
-
-    def renamed(self, text: str) -> tuple[str, Node]:
-        """Return the expression with a name in the place of each path, so that CEL is given values alone."""
-        names = {(path.parts, path.asks): name for name, path in self.names().items()}
-        placed = {(path.start, path.end): names[path.parts, path.asks] for path in self.paths}
-        pieces, done = [], 0
-        for (start, end), name in placed.items():
-            pieces += [text[done:start], f" {name} "]  # blanks, for `in(inputs.l)`
-            done = end
-        return "".join(pieces) + text[done:], _renamed(self.tree, placed)
 
 
 def read(text: str) -> Reading:
@@ -104,6 +51,12 @@ def read(text: str) -> Reading:
 
 def path_of(node: Node) -> tuple[str | int, ...] | None:
     """Return the constant path that a node is, or None."""
+    start, parts = path_from(node)
+    return (start.name, *parts) if start.kind == "name" else None
+
+
+def path_from(node: Node) -> tuple[Node, tuple[str | int, ...]]:
+    """Return where the constant fields and indexes at the end of a node begin, and these."""
     parts: list[str | int] = []
     while node.kind in ("select", "index"):
         if node.kind == "select":
@@ -111,10 +64,10 @@ def path_of(node: Node) -> tuple[str | int, ...] | None:
         else:
             key = node.args[1]
             if key.kind != "literal" or type(key.value) not in (str, int) or key.name[-1:] in "uU":
-                return None
+                break
             parts.append(key.value)
         node = node.args[0]
-    return (node.name, *reversed(parts)) if node.kind == "name" else None
+    return node, tuple(reversed(parts))
 
 
 def static_flaws(reading: Reading, roots: Roots | None) -> Iterator[Flaw]:
@@ -144,20 +97,10 @@ def unknown(what: str, name: str, allowed: Iterable[str]) -> str:
     return f"unknown {what} '{name[:60]}'.{nearest(name[:60], known)}{listed}"
 
 
-def _renamed(node: Node, placed: Mapping[tuple[int, int], str]) -> Node:
-    """Return a tree with the nodes at these places replaced by names."""
-    name = placed.get((node.start, node.end))
-    if name is not None:
-        return Node("name", node.offset, name)
-    args = tuple(_renamed(arg, placed) for arg in node.args)
-    return Node(node.kind, node.offset, node.name, args, node.value)
-
-
 def _visit(node: Node, bound: frozenset[str], nesting: int, reading: Reading) -> None:
     if _is_path(node, bound, reading):
         return
     if node.kind == "macro":
-        reading.bound.add(node.value)
         reading.nesting = max(reading.nesting, nesting + 1)
         _visit(node.args[0], bound, nesting, reading)
         for body in node.args[1:]:
@@ -185,5 +128,6 @@ def _is_path(node: Node, bound: frozenset[str], reading: Reading) -> bool:
     first = node
     while first.args:
         first = first.args[0]
-    reading.paths.append(Path(parts, node.start, node.end, first.offset, node.kind == "has"))
+    names = itertools.takewhile(lambda part: isinstance(part, str), parts)
+    reading.references.append(Reference(tuple(str(name) for name in names), first.offset))
     return True

@@ -17,7 +17,7 @@ PIECE = 32
 """Characters of a text that weigh as much as one value."""
 LIST_WEIGHT, MAP_WEIGHT = 2, 3
 """What a list or a map weighs without what is in it."""
-_CONTAINER = 5
+_CONTAINER = 6
 """Values that take as long to copy as a list or a map without what is in it."""
 _FIELDS = 16
 """Keys of a map that are told apart; of a larger one only the largest value counts."""
@@ -25,10 +25,13 @@ _JOINS = 4
 """Levels of a value that are told apart."""
 
 _SCALARS = frozenset({int, float, bool, type(None)})
+_FLAT, _TEXT = frozenset({int, bool, type(None), str}), frozenset({str})
 _CONVERSION_NS = {int: 250, float: 1200, bool: 150, type(None): 100, str: 2000, list: 2000, dict: 2300}
 _LEAST_NS = min(_CONVERSION_NS.values())
 _TAKE_NS = 700
 """To measure one value here, before CEL converts it in the time above."""
+_SHALLOW = 3
+"""Levels up to which a map is measured in the time of two values; further in, bounds of bounds are joined."""
 _PIECE_NS, _KEY_NS, _OTHER_NS = 60, 1400, 5_000
 
 
@@ -40,8 +43,12 @@ class UnfitError(ValueError):
         super().__init__(found)
 
 
-class MissingError(UnfitError):
-    """A path that leads nowhere; only an expression that comes to read it fails."""
+class EvaluationError(UnfitError):
+    """A part without a value, such as a path that leads nowhere; only what comes to read it fails."""
+
+
+class TooMuchError(UnfitError):
+    """More than an evaluation may take in or work."""
 
 
 class Shape(NamedTuple):
@@ -117,7 +124,7 @@ class Intake:
             pieces = len(value) // PIECE
             if pieces * _PIECE_NS > self.limit_ns:
                 longest = PIECE * self.limit_ns // _PIECE_NS
-                raise UnfitError(f"a text of {len(value)} characters", f"at most {longest}")
+                raise TooMuchError(f"a text of {len(value)} characters", f"at most {longest}")
             self._add(_TAKE_NS + _CONVERSION_NS[str] + _PIECE_NS * pieces)
             return value, text_shape(len(value))
         if depth == MAX_DEPTH:
@@ -133,7 +140,7 @@ class Intake:
         self.ns += ns
         self.values += values
         if self.ns > self.limit_ns:
-            raise UnfitError(
+            raise TooMuchError(
                 f"more than {self.values - values} values to hand over",
                 f"about {self.values * self.limit_ns // self.ns} of their kind; name only the parts that are needed",
             )
@@ -144,7 +151,7 @@ class Intake:
         if not size:
             return [], _EMPTY
         if size * _LEAST_NS > self.limit_ns:
-            raise UnfitError(f"a list of {size} items", f"at most {self.limit_ns // _LEAST_NS}")
+            raise TooMuchError(f"a list of {size} items", f"at most {self.limit_ns // _LEAST_NS}")
         kinds = set(map(type, value)) if isinstance(value, list | tuple) else {object}
         if kinds <= _SCALARS:
             self._add(size * max((_CONVERSION_NS[kind] for kind in kinds), default=0), size)
@@ -159,7 +166,7 @@ class Intake:
         return taken, Shape(weight, size, item, {})
 
     def _take_map(self, value: Mapping[Any, Any], depth: int) -> tuple[Any, Shape]:
-        self._add(2 * _TAKE_NS + _CONVERSION_NS[dict])
+        self._add((2 if depth < _SHALLOW else 6) * _TAKE_NS + _CONVERSION_NS[dict])
         size = len(value)
         if not size:
             return {}, _EMPTY
@@ -219,7 +226,14 @@ class Copier:
         if depth == MAX_DEPTH:
             raise UnfitError(f"values nested deeper than {MAX_DEPTH}", f"at most {MAX_DEPTH} levels")
         if kind is dict or is_map(value):
-            self._count(_CONTAINER + 2 * len(value))
+            self._count(_CONTAINER + len(value))
+            if (
+                kind is dict
+                and _FLAT.issuperset(map(type, value.values()))
+                and _TEXT.issuperset(map(type, value))
+            ):
+                return value.copy()
+            self._count(len(value))
             return {
                 key if type(key) is str else _key(key): self.copy(item, depth + 1)
                 for key, item in value.items()
@@ -249,7 +263,7 @@ def follow(scope: Mapping[str, Any], parts: tuple[str | int, ...]) -> Any:
     """Return what lies at a path.
 
     Raises:
-        MissingError: nothing does.
+        EvaluationError: nothing does.
     """
     value: Any = scope
     for part in parts:
@@ -263,17 +277,17 @@ def follow(scope: Mapping[str, Any], parts: tuple[str | int, ...]) -> Any:
     return value
 
 
-def _no_key(scope: Mapping[str, Any], value: Any, part: str | int) -> MissingError:
+def _no_key(scope: Mapping[str, Any], value: Any, part: str | int) -> EvaluationError:
     if value is scope:
-        return MissingError(f"Undefined variable or function: '{part}'", "what CEL can evaluate")
-    return MissingError(f"no key {str(part)!r}", NO_KEY)
+        return EvaluationError(f"Undefined variable or function: '{part}'", "what CEL can evaluate")
+    return EvaluationError(f"no key {str(part)!r}", NO_KEY)
 
 
 def _item(value: Any, part: str | int) -> Any:
     if isinstance(part, str) or isinstance(value, str | bytes) or not isinstance(value, Sequence):
-        raise MissingError(*NO_OPERATION)
+        raise EvaluationError(*NO_OPERATION)
     if part >= len(value):
-        raise MissingError(f"index out of bounds: {part}", NO_ITEM)
+        raise EvaluationError(f"index out of bounds: {part}", NO_ITEM)
     return value[part]
 
 

@@ -16,7 +16,8 @@ from typing import Any
 from agentflow.core.errors import InvalidInputError, MissingSecretError
 from agentflow.core.records import canonical_json
 from agentflow.workflow.cel_cost import MAX_WORK_NS
-from agentflow.workflow.cel_program import WRITE_NS, Expr, cel
+from agentflow.workflow.cel_engine import cel
+from agentflow.workflow.cel_program import WRITE_NS, Expr
 from agentflow.workflow.cel_reading import Flaw, Roots, read, static_flaws
 from agentflow.workflow.cel_syntax import MAX_LENGTH, hole_end
 from agentflow.workflow.cel_tree import TooDeepError, UnreadableError
