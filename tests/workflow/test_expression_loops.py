@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from agentflow.core.errors import InvalidInputError
 from agentflow.workflow.cel_engine import cel, failure
-from agentflow.workflow.cel_loops import Loop, Program, Run
+from agentflow.workflow.cel_loops import Run
 from agentflow.workflow.cel_plan import plan
 from agentflow.workflow.cel_reading import read
 from agentflow.workflow.cel_values import UnfitError
-from agentflow.workflow.expressions import compile_expr, parse_expr
+from agentflow.workflow.expressions import compile_expr
 
 RECORDS = [
     {"id": n, "ok": n % 2 == 0, "cost": n / 2, "name": f"item {n}", "tags": ["a", "b"][: n % 3]}
