@@ -284,7 +284,9 @@ class Step(Section):
     )
     use: str | None = Field(default=None, description="Call this tool.", examples=["robot_arm.what_if"])
     agent: Agent | None = Field(
-        default=None, description="Let an agent plan, or answer.", examples=[{"model": "planner", "prompt": "…"}]
+        default=None,
+        description="Let an agent plan, or answer.",
+        examples=[{"model": "planner", "prompt": "…"}],
     )
     foreach: Foreach | None = Field(
         default=None,
