@@ -6,6 +6,8 @@
 Each trial is a run in processes of its own, forks of this one, that SIGKILL ends: at each commit of the undisturbed run
 (``--sides one``: before or after it in turns; ``all``: at each moment of any kind, see ``moments.py``), and at random
 moments until there were ``--kills`` of those. Prints its figures as JSON; exits with 1 where something did not hold.
+
+A violation names its seed and trial, which bring it back; a death by the clock ("timer") comes only about when it came.
 """
 
 from __future__ import annotations

@@ -40,7 +40,9 @@ def play(campaign: Campaign, name: str) -> dict[str, Any]:
 def _two_at_once(campaign: Campaign, stage: Stage, rng: random.Random) -> Iterator[str]:
     """Two go on with one run at the same moment: one does, the other hears that it is held."""
     reference, lives = campaign.references[stage.work.name]
-    first = live(stage, "run", Death("paying", rng.randint(1, lives[0].counts["paying"])))
+    # The call that is cut off is the one at which the winner waits; a lost hold must leave room for it.
+    last = lives[0].counts["paying"] if stage.work.same_questions else 1
+    first = live(stage, "run", Death("paying", rng.randint(1, last)))
     if not first.killed:
         yield f"the first process was not killed: {first.said}"
         return
