@@ -31,7 +31,7 @@ _LEAST_NS = min(_CONVERSION_NS.values())
 _TAKE_NS = 700
 """To measure one value here, before CEL converts it in the time above."""
 _SHALLOW = 3
-"""Levels up to which a map is measured in the time of two values; further in, bounds of bounds are joined."""
+"""Levels up to which a list or a map is measured in the time of two values; further in, bounds of bounds are joined."""
 _PIECE_NS, _KEY_NS, _OTHER_NS = 60, 1400, 5_000
 
 
@@ -120,7 +120,7 @@ class Intake:
         if kind in _SCALARS:
             self._add(_TAKE_NS + _CONVERSION_NS[kind])
             return value, SCALAR
-        if isinstance(value, str):
+        if kind is str or isinstance(value, str):
             pieces = len(value) // PIECE
             if pieces * _PIECE_NS > self.limit_ns:
                 longest = PIECE * self.limit_ns // _PIECE_NS
@@ -129,7 +129,7 @@ class Intake:
             return value, text_shape(len(value))
         if depth == MAX_DEPTH:
             raise UnfitError(f"values nested deeper than {MAX_DEPTH}", f"at most {MAX_DEPTH} levels")
-        if kind is dict or is_map(value):
+        if kind is dict or (kind is not list and is_map(value)):
             return self._take_map(value, depth)
         if kind is list or is_list(value):
             return self._take_list(value, depth)
@@ -146,7 +146,7 @@ class Intake:
             )
 
     def _take_list(self, value: Sequence[Any], depth: int) -> tuple[Any, Shape]:
-        self._add(2 * _TAKE_NS + _CONVERSION_NS[list])
+        self._add((2 if depth < _SHALLOW else 6) * _TAKE_NS + _CONVERSION_NS[list])
         size = len(value)
         if not size:
             return [], _EMPTY
@@ -225,7 +225,7 @@ class Copier:
             return value if kind is not float or math.isfinite(value) else _refused(value)
         if depth == MAX_DEPTH:
             raise UnfitError(f"values nested deeper than {MAX_DEPTH}", f"at most {MAX_DEPTH} levels")
-        if kind is dict or is_map(value):
+        if kind is dict or (kind is not list and is_map(value)):
             self._count(_CONTAINER + len(value))
             if (
                 kind is dict
