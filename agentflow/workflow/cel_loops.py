@@ -111,7 +111,10 @@ class Place:
             return self.parts[-1] in holder
         value: Any = scope
         for part in self.parts:
-            if type(value) is not dict or part not in value:
+            kind = type(value)
+            if not (
+                part in value if kind is dict else kind is list and type(part) is int and part < len(value)
+            ):
                 return follow(scope, self.parts)
             value = value[part]
         return value

@@ -172,17 +172,27 @@ class Intake:
             return {}, _EMPTY
         taken: dict[Any, Any] = {}
         fields: dict[str, Shape] = {}
-        weight, item, keys = MAP_WEIGHT, SCALAR, SCALAR
-        for key, each in value.items():
-            plain, shape = self.take(each, depth + 1)
-            item = join(item, shape) if taken else shape
-            named = text_shape(len(key)) if isinstance(key, str) else SCALAR
-            keys = named if named.weight > keys.weight else keys
-            self._add(_KEY_NS + _PIECE_NS * named.weight)
-            weight += shape.weight + named.weight
+        weight, item, longest, ns = MAP_WEIGHT, SCALAR, 0, 0
+        for key, each in value.items():  # without a call for a plain value: there may be thousands
+            kind = type(each)
+            if kind in _SCALARS:
+                plain, shape = each, SCALAR
+                ns += _TAKE_NS + _CONVERSION_NS[kind]
+            else:
+                plain, shape = self.take(each, depth + 1)
+            if shape is not item:
+                item = join(item, shape) if taken else shape
+            pieces = 2 + 2 * len(key) // PIECE if isinstance(key, str) else 2
+            longest = pieces if pieces > longest else longest
+            ns += _KEY_NS + _PIECE_NS * pieces
+            weight += shape.weight + pieces
             taken[key] = plain
             if size <= _FIELDS:
                 fields[str(key)] = shape
+            if self.ns + ns > self.limit_ns:
+                break
+        self._add(ns, len(taken))
+        keys = text_shape(PIECE * longest // 2)
         return taken, Shape(weight, size, join(item, keys), fields if size <= _FIELDS else None)
 
 
