@@ -218,6 +218,12 @@ def is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
 
 
+def _is_flat(values: list[Any]) -> bool:
+    """Whether JSON can hold every item as it is, told without a call for each."""
+    kinds = set(map(type, values))
+    return kinds <= _FLAT or (kinds == {float} and all(map(math.isfinite, values)))
+
+
 class Copier:
     """Copies a value as it is, without CEL, and counts what is in it."""
 
@@ -250,6 +256,8 @@ class Copier:
             }
         if kind is list or is_list(value):
             self._count(_CONTAINER + len(value))
+            if kind is list and _is_flat(value):
+                return value.copy()
             return [self.copy(item, depth + 1) for item in value]
         return value if isinstance(value, str) else _refused(value)
 
