@@ -2,8 +2,8 @@
 
 CEL holds the interpreter and cannot be stopped, so what might take too long is refused. The constants are
 times of one operation, each above what `benchmarks/expressions.py` measures; they follow how the evaluator
-works: it copies a value whenever a field is read, and ``map`` and ``filter`` copy their whole result so far
-with every item, which makes them quadratic.
+works: it copies a value whenever a field is read, and ``map`` and ``filter``, where they are not driven by
+`cel_loops`, copy their whole result so far with every item, which makes them quadratic.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from agentflow.workflow.cel_cost import MAX_WORK_NS, Bound
 from agentflow.workflow.cel_engine import cel, failure, undefined
@@ -111,7 +111,10 @@ class Place:
             return self.parts[-1] in holder
         value: Any = scope
         for part in self.parts:
-            if type(value) is not dict or part not in value:
+            kind = type(value)
+            if not (
+                part in value if kind is dict else kind is list and type(part) is int and part < len(value)
+            ):
                 return follow(scope, self.parts)
             value = value[part]
         return value
@@ -155,9 +158,9 @@ class Program:
 
     def value(self, run: Run) -> Any:
         """Return the value where no input is moving."""
-        taken = Taken.of(self.fixed, run)
-        run.spend(self.bound_ns(taken.shapes, taken.ns, run.left_ns))
-        return run.execute(self.code, taken.values, taken.missing)
+        values, shapes, missing, ns = _taken(self.fixed, run)
+        run.spend(self.bound_ns(shapes, ns, run.left_ns))
+        return run.execute(self.code, values, missing)
 
     def bound_ns(self, shapes: Mapping[str, Shape], before_ns: int, left_ns: int) -> int:
         """Return a bound of one evaluation, of which ``before_ns`` go into handing the values over.
@@ -187,30 +190,24 @@ class Program:
         return run.repeated[self]
 
 
-class Taken(NamedTuple):
-    """Values as CEL is given them, their bounds, which ones there are not, and how long converting them takes."""
+_Taken = tuple[dict[str, Any], dict[str, Shape], dict[str, EvaluationError], int]
 
-    values: dict[str, Any]
-    shapes: dict[str, Shape]
-    missing: dict[str, EvaluationError]
-    ns: int
 
-    @classmethod
-    def of(cls, sources: Mapping[str, Source], run: Run) -> Taken:
-        """Take in the value of each source."""
-        values: dict[str, Any] = {}
-        shapes: dict[str, Shape] = {}
-        missing: dict[str, EvaluationError] = {}
-        intake = Intake(run.left_ns)
-        for name, source in sources.items():
-            try:
-                value = source.value(run)
-            except EvaluationError as error:
-                missing[name], shapes[name] = error, SCALAR
-            else:
-                intake.limit_ns = run.left_ns
-                values[name], shapes[name] = intake.take(value)
-        return cls(values, shapes, missing, intake.ns)
+def _taken(sources: Mapping[str, Source], run: Run) -> _Taken:
+    """Return values as CEL is given them, their bounds, those that are missing, and the time of converting them."""
+    values: dict[str, Any] = {}
+    shapes: dict[str, Shape] = {}
+    missing: dict[str, EvaluationError] = {}
+    intake = Intake(run.left_ns)
+    for name, source in sources.items():
+        try:
+            value = source.value(run)
+        except EvaluationError as error:
+            missing[name], shapes[name] = error, SCALAR
+        else:
+            intake.limit_ns = run.left_ns
+            values[name], shapes[name] = intake.take(value)
+    return values, shapes, missing, intake.ns
 
 
 class Rounds:
@@ -222,9 +219,8 @@ class Rounds:
 
     def __init__(self, program: Program, run: Run) -> None:
         self.program, self.run = program, run
-        self.fixed = Taken.of(program.fixed, run)
-        run.spend(self.fixed.ns)
-        self.missing = dict(self.fixed.missing)
+        self.fixed, self.shapes, self.missing, self.fixed_ns = _taken(program.fixed, run)
+        run.spend(self.fixed_ns)
         self.moving = tuple(program.moving.items())
         self.names = tuple(program.moving)
         self.answers: dict[str, Any] = {}
@@ -255,7 +251,7 @@ class Rounds:
 
     def _way(self, values: list[Any], kinds: list[type]) -> tuple[int, Any]:
         """Return the work of values of these kinds, and where CEL finds them; make ``values`` plain."""
-        shapes = dict(self.fixed.shapes)
+        shapes = dict(self.shapes)
         ns = BODY_NS + LOOKUP_NS * len(kinds)
         short = all(kind in _SHORT_NS or kind is _Absent for kind in kinds) and _longest(values) <= _SHORT
         for index, (name, kind) in enumerate(zip(self.names, kinds, strict=True)):
@@ -275,9 +271,9 @@ class Rounds:
     def _context(self, kinds: tuple[type, ...]) -> Any:
         """Return where CEL finds what does not change, and a null where the item has one."""
         if kinds not in self.contexts:
-            self.run.spend(self.fixed.ns if self.contexts else 0)
+            self.run.spend(self.fixed_ns if self.contexts else 0)
             context = self.contexts[kinds] = cel().Context()
-            for name, value in self.fixed.values.items():
+            for name, value in self.fixed.items():
                 context.add_variable(name, value)
             for name, kind in zip(self.names, kinds, strict=True):
                 if kind is not object and kind is not _Absent:

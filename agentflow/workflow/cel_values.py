@@ -172,17 +172,27 @@ class Intake:
             return {}, _EMPTY
         taken: dict[Any, Any] = {}
         fields: dict[str, Shape] = {}
-        weight, item, keys = MAP_WEIGHT, SCALAR, SCALAR
-        for key, each in value.items():
-            plain, shape = self.take(each, depth + 1)
-            item = join(item, shape) if taken else shape
-            named = text_shape(len(key)) if isinstance(key, str) else SCALAR
-            keys = named if named.weight > keys.weight else keys
-            self._add(_KEY_NS + _PIECE_NS * named.weight)
-            weight += shape.weight + named.weight
+        weight, item, longest, ns = MAP_WEIGHT, SCALAR, 0, 0
+        for key, each in value.items():  # without a call for a plain value: there may be thousands
+            kind = type(each)
+            if kind in _SCALARS:
+                plain, shape = each, SCALAR
+                ns += _TAKE_NS + _CONVERSION_NS[kind]
+            else:
+                plain, shape = self.take(each, depth + 1)
+            if shape is not item:
+                item = join(item, shape) if taken else shape
+            pieces = 2 + 2 * len(key) // PIECE if isinstance(key, str) else 2
+            longest = pieces if pieces > longest else longest
+            ns += _KEY_NS + _PIECE_NS * pieces
+            weight += shape.weight + pieces
             taken[key] = plain
             if size <= _FIELDS:
                 fields[str(key)] = shape
+            if self.ns + ns > self.limit_ns:
+                break
+        self._add(ns, len(taken))
+        keys = text_shape(PIECE * longest // 2)
         return taken, Shape(weight, size, join(item, keys), fields if size <= _FIELDS else None)
 
 
@@ -206,6 +216,12 @@ def is_map(value: Any) -> bool:
 def is_list(value: Any) -> bool:
     """Whether a value is a list, be it one that loads when it is read."""
     return isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray)
+
+
+def _is_flat(values: list[Any]) -> bool:
+    """Whether JSON can hold every item as it is, told without a call for each."""
+    kinds = set(map(type, values))
+    return kinds <= _FLAT or (kinds == {float} and all(map(math.isfinite, values)))
 
 
 class Copier:
@@ -240,6 +256,8 @@ class Copier:
             }
         if kind is list or is_list(value):
             self._count(_CONTAINER + len(value))
+            if kind is list and _is_flat(value):
+                return value.copy()
             return [self.copy(item, depth + 1) for item in value]
         return value if isinstance(value, str) else _refused(value)
 
