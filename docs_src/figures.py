@@ -31,6 +31,8 @@ class Cost(NamedTuple):
     figure: str
     aim: str = ""
     beside: str = ""
+    command: str = ""
+    """What writes the results, where that is not the program of their name."""
 
 
 ROWS = tuple(Cost(**row) for row in yaml.safe_load((ROOT / "docs_src/benchmarks.yaml").read_text()))
@@ -49,7 +51,8 @@ def costs(text: str, results: Mapping[str, Any]) -> str:
 def _row(cost: Cost, result: Mapping[str, Any]) -> tuple[str, ...]:
     figure, aim, beside = (_filled(text, result) for text in (cost.figure, cost.aim, cost.beside))
     what = _filled(cost.what, result) or _HOLE.sub("…", cost.what)
-    return what, f"`python benchmarks/{cost.results}.py`", figure or NOT_MEASURED, aim or "", beside or ""
+    command = cost.command or f"python benchmarks/{cost.results}.py"
+    return what, f"`{command}`", figure or NOT_MEASURED, aim or "", beside or ""
 
 
 def _filled(text: str, result: Mapping[str, Any]) -> str | None:
