@@ -30,7 +30,7 @@ def test_every_figure_of_a_page_is_the_one_that_was_measured() -> None:
 
 def test_every_benchmark_has_a_row_and_every_row_a_benchmark(figures: dict[str, Any]) -> None:
     programs = {path.stem for path in (ROOT / "benchmarks").glob("*.py")}
-    assert {cost.results for cost in figures["ROWS"]} == programs
+    assert {cost.results for cost in figures["ROWS"] if not cost.command} == programs
 
 
 def test_another_result_is_another_row_and_what_was_not_measured_says_so(figures: dict[str, Any]) -> None:
