@@ -16,6 +16,7 @@ from agentflow.execution import values
 from agentflow.execution.call import StepCall, WaitingError
 from agentflow.store.records import ApprovalRecord
 from agentflow.store.store import now_ms
+from agentflow.workflow.cel_reading import read
 from agentflow.workflow.expressions import compile_expr, resolve
 from agentflow.workflow.failures import defect, rejected
 from agentflow.workflow.frames import Frame
@@ -27,6 +28,10 @@ from agentflow.workflow.types import map_of
 BUDGET_ANSWERS = {"tokens": 1, "usd": 1_000_000, "gpu_seconds": 1_000, "frames": 1, "wall_clock": 1_000}
 """What a person may answer to a budget that is used up: new caps, and how many of the ledger's units one is."""
 _DIMENSION = dict(zip(BUDGET_ANSWERS, DIMENSIONS, strict=True))
+
+
+LIVE = ("run", "budget")
+"""Roots whose values go on changing while a question waits."""
 
 
 def approval_call(frame: Frame, step: Step, iteration: str) -> StepCall:
@@ -69,7 +74,7 @@ def _decided(frame: Frame, step: Step, iteration: str) -> ApprovalRecord:
     if approval is None:
         raise defect("approval")
     context, names = frame.context, frame.names()
-    shown = values.encode({text: compile_expr(text).evaluate(names) for text in approval.show})
+    shown = _shown(frame, step, iteration)
     record = context.store.ask(
         context.run_id,
         frame.path(step),
@@ -84,6 +89,20 @@ def _decided(frame: Frame, step: Step, iteration: str) -> ApprovalRecord:
         lease=context.lease,
     )
     return _settled(frame, record)
+
+
+def _shown(frame: Frame, step: Step, iteration: str) -> dict[str, Any]:
+    """Return what a person is shown. What was spent by then stays what it was when the question was asked."""
+    approval, names = step.approval, frame.names()
+    texts = approval.show if approval else ()
+    live = {text for text in texts if any(each.root in LIVE for each in read(text).references)}
+    asked: dict[str, Any] = {}
+    if live:
+        place = (frame.path(step), iteration, "approval")
+        for record in frame.context.store.approvals(frame.context.run_id):
+            if (record.path, record.iteration, record.kind) == place:
+                asked = {text: value for text, value in record.shown.items() if text in live}
+    return {text: values.encode(compile_expr(text).evaluate(names)) for text in texts} | asked
 
 
 def _answers_schema(approval: Approval) -> dict[str, Any] | None:

@@ -239,3 +239,23 @@ def test_outputs_are_held_to_their_declared_types(bench: Any) -> None:
     )
     result = bench.open().run("work")
     assert (result.status, str(result.error)) == ("failed", "output 'n': found 1; allowed: at most 0.")
+
+
+def test_what_was_spent_when_it_was_asked_may_have_grown_by_the_time_of_the_answer(bench: Any) -> None:
+    bench.write(
+        "- id: each\n  foreach: {in: '[1, 2]', as: n, max_parallel: 1}\n  workflow: one\n"
+        '  with: {n: "${{ n }}"}\n',
+        tools=COSTLY,
+    )
+    file = Path(bench.root) / "workflows.yaml"
+    file.write_text(
+        file.read_text() + "  one:\n    inputs: {n: {type: integer}}\n    steps:\n"
+        '      - {id: before, use: t.pay, with: {n: "${{ inputs.n }}"}}\n'
+        "      - {id: ask, approval: {message: Go on?, show: [inputs.n, run.spent.tokens]}}\n"
+    )
+    flow = bench.open()
+    result = flow.run("work")
+    assert [q.shown["run.spent.tokens"] for q in result.questions] == [4, 8]
+    flow.decide(result.run_id, "approve", by="ann", approval="each[0]/ask")
+    done = flow.decide(result.run_id, "approve", by="ann", approval="each[1]/ask")
+    assert done.status == "succeeded", done.error
