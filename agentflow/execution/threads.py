@@ -24,6 +24,8 @@ ASK_S = 0.5
 STOP_S = 3.0
 """After how long, in all, its thread is given up as lost."""
 _AGAIN_S = 0.05
+_PULSE_S = 0.002
+"""How long an exception waits for a function to return to Python. The event loop waits as long."""
 _IDLE_S = 20.0
 _numbers = itertools.count(1)
 
@@ -136,8 +138,6 @@ class _Job:
                 self.error = error
         with self.lock:
             self.at_work = False  # from here on it is not interrupted any more
-        if self.interrupted:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(threading.get_ident()), None)
         with contextlib.suppress(RuntimeError):  # nobody waits any more: its loop is closed
             self.loop.call_soon_threadsafe(self._end)
 
@@ -181,13 +181,26 @@ class _Thread(threading.Thread):
             del job
 
     def interrupt(self, job: _Job) -> None:
-        """Raise `CallStoppedError` within the function, unless it has ended."""
+        """Raise `CallStoppedError` within the function, unless it has ended or does not return to Python at once.
+
+        What was not raised is taken back: in CPython 3.11 an exception that waits for a thread keeps all threads
+        busy, and where they are traced (by coverage, a debugger) none of them ever enters a function again.
+        """
         with job.lock:
-            if job.at_work and self.ident is not None:
-                job.interrupted = True
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                    ctypes.c_ulong(self.ident), ctypes.py_object(CallStoppedError)
-                )
+            if not job.at_work or self.ident is None:
+                return
+            job.interrupted = True
+            _raise_in(self.ident, CallStoppedError)
+            time.sleep(_PULSE_S)
+            _raise_in(self.ident, None)
+        with contextlib.suppress(CallStoppedError):  # whoever raises one clears the mark that one waits
+            _raise_in(threading.get_ident(), CallStoppedError)
+            time.sleep(0)
+
+
+def _raise_in(thread: int, error: type[BaseException] | None) -> None:
+    raised = None if error is None else ctypes.py_object(error)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), raised)
 
 
 def _surely(step: Callable[[], None]) -> None:
