@@ -190,17 +190,17 @@ class _Thread(threading.Thread):
             if not job.at_work or self.ident is None:
                 return
             job.interrupted = True
-            _raise_in(self.ident, CallStoppedError)
-            time.sleep(_PULSE_S)
-            _raise_in(self.ident, None)
-        with contextlib.suppress(CallStoppedError):  # whoever raises one clears the mark that one waits
-            _raise_in(threading.get_ident(), CallStoppedError)
-            time.sleep(0)
-
-
-def _raise_in(thread: int, error: type[BaseException] | None) -> None:
-    raised = None if error is None else ctypes.py_object(error)
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), raised)
+            raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+            there, here = ctypes.c_ulong(self.ident), ctypes.c_ulong(threading.get_ident())
+            error = ctypes.py_object(CallStoppedError)
+            try:  # no function of Python's own from here on
+                raise_in(there, error)
+                time.sleep(_PULSE_S)
+                raise_in(there, None)
+                raise_in(here, error)  # whoever takes one clears the mark that one waits
+                time.sleep(0)
+            except CallStoppedError:
+                pass
 
 
 def _surely(step: Callable[[], None]) -> None:
